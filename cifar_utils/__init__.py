@@ -1,0 +1,1 @@
+"""Data, models, training loops and a ledger of claims for five reports, rerun."""

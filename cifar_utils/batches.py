@@ -1,0 +1,153 @@
+"""Batches of a split that stays on its device: shuffle, crop, flip and normalise without Python per image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .data import Split, channel_stats
+from .errors import ParameterError
+
+
+class Batches:
+    """Iterate over one epoch of batches `(x, y)`, float32 (B, C, H, W) and int64 (B,), on the split's device.
+
+    Images stay uint8 in memory, padded once; a batch is one gather from a strided view of all
+    windows of the padded set, normalised in place. All random choices of an epoch are drawn at its
+    start from the object's own seeded generator, on the device, so nothing waits for the host.
+
+    Args:
+        split: the examples; images (N, C, H, W) uint8, or float32 of any shape (taken as they are).
+        batch_size: examples a batch.
+        shuffle: a new order every epoch.
+        replacement: draw every batch at random from the whole split, instead of passing over it.
+        steps: batches an epoch; default ceil(N / batch_size), or floor where `drop_last`.
+        drop_last: leave out a last, smaller batch.
+        crop: random crop back to H x W after padding so many zero pixels on each side.
+        flip: mirror every image left to right with probability one half.
+        stats: `(mean, std)` per channel, in units of 1/255, usually the training set's
+            (`data.channel_stats`); None scales to 0..1 only.
+        channels_last: give batches in that memory format.
+        seed: seeds order, crops and flips.
+
+    Raises:
+        ParameterError: a batch size or padding below its minimum, crop or flip of something that
+            is not an image.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        replacement: bool = False,
+        steps: int | None = None,
+        drop_last: bool = False,
+        crop: int = 0,
+        flip: bool = False,
+        stats: tuple[Tensor, Tensor] | None = None,
+        channels_last: bool = False,
+        seed: int = 0,
+    ):
+        if batch_size < 1:
+            raise ParameterError(f"batch_size is {batch_size}; expected 1 or more.")
+        if crop < 0:
+            raise ParameterError(f"crop is {crop}; expected 0 or more pixels of padding.")
+        is_image = split.x.dtype == torch.uint8 and split.x.dim() == 4
+        if (crop or flip) and not is_image:
+            raise ParameterError(
+                f"crop and flip need uint8 images (N, C, H, W); got {split.x.dtype} of shape "
+                f"{tuple(split.x.shape)}."
+            )
+        self.split, self.batch_size, self.shuffle, self.replacement = split, batch_size, shuffle, replacement
+        self.crop, self.flip, self.is_image = crop, flip, is_image
+        self.device = split.x.device
+        full, rest = divmod(len(split), batch_size)
+        self.steps = steps or (full if drop_last or not rest else full + 1)
+        self._passes = -(-self.steps * batch_size // len(split)) if steps else 1
+        if self.steps < 1:
+            raise ParameterError(
+                f"batch_size {batch_size} is larger than the {len(split)} examples and drop_last leaves nothing."
+            )
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.channels_last = channels_last and is_image
+        self._images = self._windows() if is_image else split.x
+        if is_image:
+            mean, std = stats or (torch.zeros(split.x.shape[1]), torch.ones(split.x.shape[1]))
+            shape = (1, -1, 1, 1)
+            self._shift = (mean * 255).view(shape).to(self.device)
+            self._scale = (1 / (std * 255)).view(shape).to(self.device)
+
+    @classmethod
+    def for_evaluation(cls, split: Split, like: Batches, batch_size: int = 1000) -> Batches:
+        """Return the split in order, not augmented, normalised and laid out as `like` does."""
+        stats = (like._shift.flatten() / 255, 1 / (like._scale.flatten() * 255)) if like.is_image else None
+        return cls(split, batch_size, shuffle=False, stats=stats, channels_last=like.channels_last)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        n, g, dev = len(self.split), self.generator, self.device
+        if self.replacement:
+            order = torch.randint(n, (self.steps * self.batch_size,), generator=g, device=dev)
+        elif self.shuffle:
+            order = torch.cat([torch.randperm(n, generator=g, device=dev) for _ in range(self._passes)])
+        else:
+            order = torch.arange(n, device=dev).repeat(self._passes)
+        top = left = mirror = None
+        if self.crop:
+            top, left = torch.randint(2 * self.crop + 1, (2, len(order)), generator=g, device=dev)
+        if self.flip:
+            mirror = torch.rand(len(order), generator=g, device=dev) < 0.5
+        for step in range(self.steps):
+            part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            pick = [None if t is None else t[part] for t in (top, left, mirror)]
+            yield self.batch(order[part], *pick)
+
+    def batch(
+        self, index: Tensor, top: Tensor | None = None, left: Tensor | None = None, mirror: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the examples at `index`, cropped at (`top`, `left`) of the padded image and mirrored.
+
+        Args:
+            index: int64 (B,).
+            top, left: int64 (B,) in 0..2*crop, or None for the middle (no shift).
+            mirror: bool (B,), or None for none.
+        """
+        y = self.split.y[index]
+        if not self.is_image:
+            return self._images[index], y
+        if top is None:
+            top = left = self.crop
+        x = self._images[index, :, top, left]
+        if mirror is not None:
+            x = torch.where(mirror.view(-1, 1, 1, 1), x.flip(-1), x)
+        x = x.to(torch.float32, memory_format=self.memory_format)
+        return x.sub_(self._shift).mul_(self._scale), y
+
+    def state(self) -> Tensor:
+        """Return the generator's state, uint8; `restore` continues with the same batches."""
+        return self.generator.get_state()
+
+    def restore(self, state: Tensor) -> None:
+        """Put back a state taken by `state` at the end of an epoch."""
+        self.generator.set_state(state.cpu())
+
+    def _windows(self) -> Tensor:
+        """Return a view (N, C, 2p+1, 2p+1, H, W) of all crops of the padded images; nothing is copied."""
+        height, width = self.split.x.shape[2:]
+        x = F.pad(self.split.x, [self.crop] * 4) if self.crop else self.split.x
+        return x.unfold(2, height, 1).unfold(3, width, 1)
+
+
+def training_batches(split: Split, batch_size: int, **options) -> Batches:
+    """Return `Batches` normalised by the split's own channel statistics (images only)."""
+    if split.x.dtype == torch.uint8:
+        options.setdefault("stats", channel_stats(split))
+    return Batches(split, batch_size, **options)

@@ -1,0 +1,218 @@
+"""What every notebook does around its experiment: check parameters, show a card, report, conclude."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+from IPython.display import display
+
+from . import cards, environment, params, plots
+from . import data as data_module
+from .errors import LedgerError, ParameterError, RunError
+from .ledger import Claim, Measurement, judge, load_claims, load_reports, show_found
+from .paths import root
+from .stats import Summary
+
+#: The mime type under which an executed notebook carries its own results.
+RECORD_MIME = "application/vnd.cifar-utils.record+json"
+
+#: Names that IPython puts into every notebook.
+_IPYTHON = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+
+
+def start(name: str, namespace: dict, question: str) -> Chapter:
+    """Begin a chapter: check its parameters, set the house style, show the header card.
+
+    Args:
+        name: the notebook's name, such as `a1_q1_softmax_regression`.
+        namespace: the notebook's `globals()`; its parameters are checked by name and type, and
+            replaced by their converted values.
+        question: what the chapter answers, for the card.
+
+    Raises:
+        ParameterError: a parameter that the notebook does not declare, or of a wrong type.
+    """
+    allowed = params.declared(name)
+    given = {k: v for k, v in namespace.items() if k in allowed}
+    strangers = {k: v for k, v in namespace.items() if k not in allowed and _is_setting(k, v)}
+    values = params.check({**given, **strangers}, allowed)
+    namespace.update(values)
+    return Chapter(name, values, question)
+
+
+def _is_setting(name: str, value: object) -> bool:
+    """Whether a global looks like an injected parameter rather than an import."""
+    return not (name.startswith("_") or name in _IPYTHON or callable(value) or isinstance(value, ModuleType))
+
+
+class Chapter:
+    """One run of one notebook: its parameters, its measurements and its record.
+
+    Attributes:
+        name: the notebook's name.
+        params: checked parameters, by name; `profile`, `data`, `device` and `seeds` are in every notebook.
+        device: `torch.device` that the run uses.
+        full_scale: whether measurements count at the report's scale; set it where the notebook knows.
+    """
+
+    def __init__(self, name: str, values: dict, question: str):
+        self.name, self.params, self.question = name, values, question
+        if values["profile"] not in params.PROFILES:
+            raise ParameterError(f"profile is {values['profile']!r}; expected one of {params.PROFILES}.")
+        self.device = data_module.pick_device(values["device"])
+        self.report_id = name.split("_")[0]
+        self.full_scale = True
+        self._claims = {k: c for k, c in load_claims().items() if c.notebook == name}
+        self._found: dict[str, Measurement] = {}
+        self._numbers: dict[str, str] = {}
+        self._data: dict = {}
+        self._started = time.perf_counter()
+        self._when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        plots.use_house_style()
+        plots.stamp("sample data" if self.is_sample else "")
+        self._card = display(cards.Html(cards.header(self.record(), question)), display_id=True)
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether this run uses the embedded sample data."""
+        return self.params["data"] == "sample"
+
+    def load(self, dataset: str, **options) -> data_module.Dataset:
+        """Return `cifar_utils.data.load(dataset)` on the chapter's device, and note its provenance."""
+        found = data_module.load(dataset, data=self.params["data"], device=self.device, **options)
+        self._data[dataset] = found.provenance
+        return found
+
+    def scaled_down(self, why: str) -> None:
+        """Say that the following measurements and figures are smaller than the report's, and how."""
+        self.full_scale = False
+        if not self.is_sample:
+            plots.stamp(f"scaled down: {why}")
+
+    def at_full_scale(self) -> None:
+        """Say that the following measurements and figures are as large as the report's."""
+        self.full_scale = True
+        plots.stamp("sample data" if self.is_sample else "")
+
+    def report(self, claim_id: str, value: float | Summary, note: str = "") -> None:
+        """Report what was found for a claim, in the claim's unit; the text is glued under the id.
+
+        Raises:
+            LedgerError: the ledger has no such claim for this notebook.
+        """
+        if claim_id not in self._claims:
+            raise LedgerError(
+                f"{claim_id} is not a claim of notebook {self.name}; add it to claims/{self.report_id}.yml "
+                f"or use one of {', '.join(self._claims) or 'none yet'}."
+            )
+        found = Measurement.of(value, self.full_scale, note)
+        self._found[claim_id] = found
+        self.glue(claim_id, show_found(self._claims[claim_id], found))
+        self.glue(f"{claim_id}.verdict", judge(self._claims[claim_id], found, self.is_sample))
+
+    def glue(self, name: str, text: str) -> None:
+        """Make `text` available to prose as {glue:text}`name` (and keep it in the record)."""
+        self._numbers[name] = str(text)
+        prefix = "application/papermill.record/"  # what myst-nb looks for; the reader sees nothing here
+        display(
+            {f"{prefix}text/plain": repr(str(text))},
+            metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
+            raw=True,
+        )
+
+    def checkpoint(self, tag: str) -> Path | None:
+        """Return the file for `fit(checkpoint=...)`, so that a killed run continues; None outside the runner.
+
+        The folder's name holds a hash of parameters and code: other settings never continue this run.
+        """
+        base = os.environ.get("CIFAR_UTILS_RUN_DIR")
+        if base is None:
+            return None
+        digest = hashlib.sha256(json.dumps([self.params, code_fingerprint(self.name)]).encode()).hexdigest()
+        return Path(base) / "checkpoints" / self.name / digest[:12] / f"{tag}.safetensors"
+
+    def artifact(self, file: str, of: str | None = None) -> Path:
+        """Return the path of a file that notebook `of` (default: this one) leaves for later notebooks.
+
+        Raises:
+            RunError: another notebook's file is asked for and is not there.
+        """
+        base = Path(os.environ.get("CIFAR_UTILS_RUN_DIR", root() / "runs" / self.params["profile"]))
+        path = base / "artifacts" / (of or self.name) / file
+        if of is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.exists():
+            profile = self.params["profile"]
+            raise RunError(f"{self.name} needs {file} of {of} at profile {profile}; "
+                           f"run it first: python -m cifar_utils run {of} --profile {profile}")  # fmt: skip
+        return path
+
+    def record(self) -> dict:
+        """Return everything that is stored beside this run's numbers, JSON-ready."""
+        measurements = {
+            key: {
+                **asdict(found),
+                "verdict": judge(self._claims[key], found, self.is_sample),
+                "text": show_found(self._claims[key], found),
+            }
+            for key, found in self._found.items()
+        }
+        return {
+            "notebook": self.name,
+            "question": self.question,
+            "report": self.report_id,
+            "profile": self.params["profile"],
+            "parameters": self.params,
+            "sample": self.is_sample,
+            "environment": environment.describe(self.device),
+            "data": self._data,
+            "code": code_fingerprint(self.name),
+            "started": self._when,
+            "duration_s": round(time.perf_counter() - self._started, 1),
+            "measurements": measurements,
+            "numbers": self._numbers,
+        }
+
+    def verdicts(self) -> str:
+        """Return one line a claim, with its verdict and nothing that changes with rounding: for nbval."""
+        rows = self.record()["measurements"].items()
+        return "\n".join(f"{key:<45} {row['verdict']}" for key, row in rows)
+
+    def finish(self) -> None:
+        """Show the ledger table, complete the header card, and leave the record in the notebook.
+
+        Raises:
+            LedgerError: a claim of this notebook was not reported.
+        """
+        if missing := set(self._claims) - set(self._found):
+            raise LedgerError(f"{self.name} did not report {', '.join(sorted(missing))}.")
+        record = self.record()
+        self._card.update(cards.Html(cards.header(record, self.question, finished=True)))
+        rows: list[tuple[Claim, dict]] = [(self._claims[k], m) for k, m in record["measurements"].items()]
+        table = cards.ledger_table(rows)
+        display({"text/html": table, "text/plain": self.verdicts(), RECORD_MIME: record}, raw=True)
+
+
+def report_title(report_id: str) -> str:
+    """Return `title (course)` of a report."""
+    report = load_reports()[report_id]
+    return f"{report.title} ({report.course})"
+
+
+def code_fingerprint(name: str) -> str:
+    """Return a hash of the package's code and of the notebook's cells: what a result depends on."""
+    digest = hashlib.sha256()
+    for path in sorted((root() / "cifar_utils").rglob("*.py")):
+        digest.update(path.relative_to(root()).as_posix().encode() + path.read_bytes())
+    notebook = json.loads(params.notebook_path(name).read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            digest.update("".join(cell["source"]).encode())
+    return digest.hexdigest()[:16]

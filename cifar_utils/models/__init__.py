@@ -1,0 +1,7 @@
+"""Networks of the reports, each in the file of its kind, and a table of any network's layers."""
+
+from .convolutional import RdfiaNet
+from .linear import SoftmaxRegression
+from .table import layer_table
+
+__all__ = ["RdfiaNet", "SoftmaxRegression", "layer_table"]

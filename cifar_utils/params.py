@@ -1,0 +1,175 @@
+"""A notebook's parameters: what it declares, and values checked by name and type against that.
+
+papermill itself only warns about a name that the notebook does not have, and hands `lr: 1e-3` from
+YAML over as text.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from .errors import ParameterError
+from .paths import root
+
+PROFILES = ("smoke", "quick", "full")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line `name: type = default  # help` of a parameters cell."""
+
+    name: str
+    type: str
+    default: object
+    help: str = ""
+
+    def check(self, value: object) -> object:
+        """Return `value` as the declared type.
+
+        Raises:
+            ParameterError: it cannot be that type without a guess.
+        """
+        try:
+            return _convert(value, self.type)
+        except (TypeError, ValueError):
+            raise ParameterError(
+                f"Parameter {self.name} is {value!r} ({type(value).__name__}); expected {self.type}, "
+                f"such as {self.default!r}."
+            ) from None
+
+
+def _convert(value: object, kind: str) -> object:
+    if kind.endswith("| None"):
+        if value is None or value == "None":
+            return None
+        return _convert(value, kind.removesuffix("| None").strip())
+    if kind.startswith("list["):
+        if not isinstance(value, (list, tuple)):
+            raise TypeError
+        return [_convert(v, kind[5:-1]) for v in value]
+    if kind == "bool":
+        if isinstance(value, bool):
+            return value
+        return {"true": True, "false": False}[str(value).lower()] if isinstance(value, str) else _fail()
+    if isinstance(value, bool):
+        raise TypeError
+    if kind == "int":
+        return value if isinstance(value, int) else int(value) if isinstance(value, str) else _fail()
+    if kind == "float":
+        return float(value) if isinstance(value, (int, float, str)) else _fail()
+    if kind == "str":
+        return value if isinstance(value, str) else _fail()
+    raise ParameterError(f"Declared type {kind!r} is unknown; expected int, float, str, bool, list[...] or "
+                         "one of these with '| None'.")  # fmt: skip
+
+
+def _fail():
+    raise TypeError
+
+
+def notebook_path(name: str) -> Path:
+    """Return the path of source notebook `name`.
+
+    Raises:
+        ParameterError: there is none of that name; close ones are suggested.
+    """
+    path = root() / "notebooks" / f"{name}.ipynb"
+    if not path.exists():
+        names = sorted(p.stem for p in path.parent.glob("*.ipynb"))
+        raise ParameterError(f"There is no notebook {name!r}.{_suggest(name, names)}")
+    return path
+
+
+def declared(name: str) -> dict[str, Parameter]:
+    """Return the parameters that notebook `name` declares, in order.
+
+    Raises:
+        ParameterError: no such notebook, no cell tagged `parameters`, or a line in it that is not
+            `name: type = default`.
+    """
+    notebook = json.loads(notebook_path(name).read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            return parse("".join(cell["source"]), name)
+    raise ParameterError(f"Notebook {name} has no cell tagged 'parameters'.")
+
+
+def parse(source: str, name: str = "notebook") -> dict[str, Parameter]:
+    """Return the parameters that the text of a parameters cell declares."""
+    lines = source.splitlines()
+    found = {}
+    for node in ast.parse(source).body:
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
+            raise ParameterError(
+                f"{name}: line {node.lineno} of the parameters cell is not 'name: type = default'."
+            )
+        text = lines[node.end_lineno - 1]
+        comment = text[node.end_col_offset :].partition("#")[2].strip()
+        parameter = Parameter(
+            node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value), comment
+        )
+        parameter.check(parameter.default)
+        found[parameter.name] = parameter
+    return found
+
+
+def check(values: dict, allowed: dict[str, Parameter]) -> dict:
+    """Return `values` with every value converted to its declared type.
+
+    Raises:
+        ParameterError: an unknown name or an impossible value.
+    """
+    for key in values:
+        if key not in allowed:
+            raise ParameterError(f"There is no parameter {key!r}.{_suggest(key, list(allowed))}")
+    return {key: allowed[key].check(value) for key, value in values.items()}
+
+
+def for_profile(name: str, profile: str, overrides: dict | None = None) -> dict:
+    """Return the values that profile and overrides set for notebook `name`, checked.
+
+    `smoke` is what the notebook's own defaults say; `quick` and `full` read
+    `params/PROFILE/NAME.yml`.
+
+    Raises:
+        ParameterError: unknown profile, missing file, or a value that `check` refuses.
+    """
+    if profile not in PROFILES:
+        raise ParameterError(f"There is no profile {profile!r}.{_suggest(profile, list(PROFILES))}")
+    allowed = declared(name)
+    values: dict = {}
+    if profile != "smoke":
+        path = root() / "params" / profile / f"{name}.yml"
+        if not path.exists():
+            raise ParameterError(f"Profile {profile} of {name} needs params/{profile}/{name}.yml; there is none.")
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(values, dict):
+            raise ParameterError(f"params/{profile}/{name}.yml must hold 'name: value' lines.")
+    return check({**values, **(overrides or {})}, allowed)
+
+
+def from_command_line(pairs: list[str]) -> dict:
+    """Return `{name: value}` of texts `name=value`, values read as YAML.
+
+    Raises:
+        ParameterError: a text without `=`.
+    """
+    values = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ParameterError(f"-p {pair} is not name=value.")
+        values[key.strip()] = yaml.safe_load(value)
+    return values
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Expected one of {', '.join(known)}."
