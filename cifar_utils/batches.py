@@ -60,8 +60,7 @@ class Batches:
         is_image = split.x.dtype == torch.uint8 and split.x.dim() == 4
         if (crop or flip) and not is_image:
             raise ParameterError(
-                f"crop and flip need uint8 images (N, C, H, W); got {split.x.dtype} of shape "
-                f"{tuple(split.x.shape)}."
+                f"crop and flip need uint8 images (N, C, H, W); got {split.x.dtype} of shape {tuple(split.x.shape)}."
             )
         self.split, self.batch_size, self.shuffle, self.replacement = split, batch_size, shuffle, replacement
         self.crop, self.flip, self.is_image = crop, flip, is_image

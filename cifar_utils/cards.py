@@ -82,7 +82,7 @@ def ledger_table(rows: list[tuple[Claim, dict]]) -> str:
         method = f"<br><small>{escape(found['method'])}</small>" if found["method"] else ""
         note = f"<br><small>{escape(found['note'])}</small>" if found["note"] else ""
         lines.append(
-            f'<tr><td><b>{escape(claim.says)}</b><br><small>{escape(claim.where)} · '
+            f"<tr><td><b>{escape(claim.says)}</b><br><small>{escape(claim.where)} · "
             f"<code>{claim.id}</code></small>{note}</td>"
             f"<td>{escape(show_reported(claim))}</td>"
             f"<td>{escape(found['text'])}{method}</td>"

@@ -143,8 +143,7 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         raise ParameterError(f"device is {device!r}; expected 'auto', 'cpu' or 'cuda'.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ParameterError(
-            "device is 'cuda', but this machine has no GPU that PyTorch can use; "
-            "pass device='cpu' or device='auto'."
+            "device is 'cuda', but this machine has no GPU that PyTorch can use; pass device='cpu' or device='auto'."
         )
     return device
 

@@ -106,14 +106,10 @@ def parse(source: str, name: str = "notebook") -> dict[str, Parameter]:
     found = {}
     for node in ast.parse(source).body:
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
-            raise ParameterError(
-                f"{name}: line {node.lineno} of the parameters cell is not 'name: type = default'."
-            )
+            raise ParameterError(f"{name}: line {node.lineno} of the parameters cell is not 'name: type = default'.")
         text = lines[node.end_lineno - 1]
         comment = text[node.end_col_offset :].partition("#")[2].strip()
-        parameter = Parameter(
-            node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value), comment
-        )
+        parameter = Parameter(node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value), comment)
         parameter.check(parameter.default)
         found[parameter.name] = parameter
     return found
