@@ -205,40 +205,49 @@ def _reaches(claim: Claim, low: float, high: float) -> bool:
     return any(_agrees(claim, v) for v in (low, high, min(max(target, low), high)))
 
 
-def show(value: float | None, unit: str = "") -> str:
-    """Return a number as a person would write it: thousands apart, three significant digits, unit."""
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def show(value: float | None, unit: str = "", like: float | None = None) -> str:
+    """Return a number as a person would write it: thousands apart, three significant digits, unit.
+
+    Args:
+        value: the number; None gives a dash.
+        unit: `%` or a word, put behind the number.
+        like: write as many decimals as this number would get, such as an interval's bound like its mean.
+    """
     if value is None:
         return "—"
     if not math.isfinite(value):
         return "diverged"
+    like = value if like is None or not math.isfinite(like) else like
     if unit == "%":
-        return f"{value:.2f} %" if 0 < abs(value) < 1 else f"{value:.1f} %"
-    if value == int(value) and abs(value) < 1e15:
+        text = f"{value:.{2 if 0 < abs(like) < 1 else 1}f}"
+    elif like == int(like) and value == int(value) and abs(value) < 1e15:
         text = f"{int(value):,}"
+    elif 0 < abs(like) < 1e-3:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        text = f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}"
     else:
-        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-        if "e" in text:
-            mantissa, exponent = text.split("e")
-            text = f"{mantissa}·10^{int(exponent)}"
+        decimals = max(0, 2 - math.floor(math.log10(abs(like)))) if like else 2
+        text = f"{value:,.{min(decimals, 4)}f}"
+    text = text.replace("-", "−")
     return f"{text} {unit}".strip()
 
 
 def show_reported(claim: Claim) -> str:
     """Return what the report says as text for a table."""
     sign = {"greater": "more than ", "less": "less than ", "equal": ""}[claim.comparison]
-    if claim.kind == "direction":
-        if claim.comparison == "equal":
-            return f"no effect (±{show(claim.tolerance, claim.unit)})"
-        return sign + show(claim.value or 0.0, claim.unit)
-    return sign + show(claim.value, claim.unit)
+    if claim.kind == "direction" and claim.comparison == "equal":
+        return f"no effect (±{show(claim.tolerance, claim.unit)})"
+    return sign + show(claim.value or 0.0, claim.unit)
 
 
 def show_found(claim: Claim, found: dict | Measurement) -> str:
     """Return a measurement as text for a table: value, and interval where there is one."""
     m = found if isinstance(found, Measurement) else Measurement(**found)
-    text = show(m.value, claim.unit)
-    if m.low is not None:
-        text += f" [{show(m.low, '%').removesuffix(' %') if claim.unit == '%' else show(m.low)}, " + (
-            f"{show(m.high, '%').removesuffix(' %') if claim.unit == '%' else show(m.high)}]"
-        )
-    return text
+    if m.low is None:
+        return show(m.value, claim.unit)
+    value, low, high = (show(v, claim.unit, like=m.value).removesuffix(claim.unit).strip() for v in
+                        (m.value, m.low, m.high))  # fmt: skip
+    return f"{value} [{low}, {high}] {claim.unit}".strip()
