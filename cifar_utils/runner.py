@@ -20,6 +20,7 @@ from .chapter import RECORD_MIME, code_fingerprint
 from .errors import ParameterError, RunError
 from .paths import root
 
+_BAR = re.compile(r"\d+%\|.*\|")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -109,6 +110,7 @@ def _execute(name: str, values: dict, folder: Path) -> Path:
             cwd=str(root()),
             kernel_name="python3",
             progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],  # ipykernel warns of its own default transport
         )
     except papermill.PapermillExecutionError as error:
         os.replace(draft, folder / f"{name}.failed.ipynb")
@@ -138,11 +140,16 @@ def _seal(path: Path) -> dict:
     for cell in notebook["cells"]:
         outputs = cell.get("outputs", [])
         # progress bars: of use while it ran, noise afterwards
-        cell_outputs = [o for o in outputs if not (o.get("name") == "stderr" and "it/s" in "".join(o["text"]))]
+        cell_outputs = [o for o in outputs if not (o.get("name") == "stderr" and _is_progress("".join(o["text"])))]
         if cell["cell_type"] == "code":
             cell["outputs"] = cell_outputs
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return record_of(path)
+
+
+def _is_progress(text: str) -> bool:
+    """Whether a text holds nothing but progress bars."""
+    return all(_BAR.search(line) for line in re.split(r"[\r\n]+", text) if line.strip())
 
 
 def record_of(path: Path) -> dict:
