@@ -1,4 +1,4 @@
-"""The command line: `python -m cifar_utils run | publish | book | readme | list`."""
+"""The command line: `python -m cifar_utils run | publish | book | readme | store | list`."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ def _readme(args) -> None:
     book.update_readme(root() / "README.md", root() / "results")
 
 
+def _store(args) -> None:
+    from . import runner
+
+    for name in args.names or runner.notebooks():
+        print(f"{name}: outputs of {runner.store_outputs(name)} cells stored")
+
+
 def _list(args) -> None:
     from .runner import notebooks
 
@@ -99,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     book.set_defaults(call=_book)
 
     sub.add_parser("readme", help="write the table of results into README.md").set_defaults(call=_readme)
+    store = sub.add_parser("store", help="store the outputs that nbval compares in the source notebooks")
+    store.add_argument("names", nargs="*", help="notebooks; all by default")
+    store.set_defaults(call=_store)
     sub.add_parser("list", help="list notebooks and their parameters").set_defaults(call=_list)
     return parser
 

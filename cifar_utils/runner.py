@@ -152,6 +152,26 @@ def _is_progress(text: str) -> bool:
     return all(_BAR.search(line) for line in re.split(r"[\r\n]+", text) if line.strip())
 
 
+def store_outputs(name: str) -> int:
+    """Run `name` at its defaults and store the outputs of its `nbval-check-output` cells in the source.
+
+    Returns:
+        How many cells were stored; all other cells are stored without output.
+    """
+    executed = json.loads(run(name).read_text(encoding="utf-8"))
+    outputs = {cell["id"]: cell["outputs"] for cell in executed["cells"] if "outputs" in cell}
+    path, stored = params.notebook_path(name), 0
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        checked = "nbval-check-output" in cell["metadata"].get("tags", [])
+        cell["outputs"], cell["execution_count"] = (outputs[cell["id"]] if checked else []), None
+        stored += checked
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return stored
+
+
 def record_of(path: Path) -> dict:
     """Return the record that an executed notebook carries.
 
