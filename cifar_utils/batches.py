@@ -15,9 +15,9 @@ from .errors import ParameterError
 class Batches:
     """Iterate over one epoch of batches `(x, y)`, float32 (B, C, H, W) and int64 (B,), on the split's device.
 
-    Images stay uint8 in memory, padded once; a batch is one gather from a strided view of all
-    windows of the padded set, normalised in place. All random choices of an epoch are drawn at its
-    start from the object's own seeded generator, on the device, so nothing waits for the host.
+    Images stay uint8 in memory, padded once; a batch is one gather of rows of pixels from the padded
+    set, normalised in place. All random choices of an epoch are drawn at its start from the
+    object's own seeded generator, on the device, so nothing waits for the host.
 
     Args:
         split: the examples; images (N, C, H, W) uint8, or float32 of any shape (taken as they are).
@@ -66,6 +66,8 @@ class Batches:
         self.crop, self.flip, self.is_image = crop, flip, is_image
         self.device = split.x.device
         full, rest = divmod(len(split), batch_size)
+        if steps is not None and steps < 1:
+            raise ParameterError(f"steps is {steps}; expected 1 or more.")
         self.steps = steps or (full if drop_last or not rest else full + 1)
         self._passes = -(-self.steps * batch_size // len(split)) if steps else 1
         if self.steps < 1:
@@ -75,8 +77,8 @@ class Batches:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.channels_last = channels_last and is_image
-        self._images = self._windows() if is_image else split.x
         if is_image:
+            self._lay_out_rows()
             mean, std = stats or (torch.zeros(split.x.shape[1]), torch.ones(split.x.shape[1]))
             shape = (1, -1, 1, 1)
             self._shift = (mean * 255).view(shape).to(self.device)
@@ -121,12 +123,14 @@ class Batches:
         """
         y = self.split.y[index]
         if not self.is_image:
-            return self._images[index], y
+            return self.split.x[index], y
         if top is None:
             top = left = self.crop
-        x = self._images[index, :, top, left]
-        if mirror is not None:
-            x = torch.where(mirror.view(-1, 1, 1, 1), x.flip(-1), x)
+        starts = index * self._image_size + top * self._width + left
+        rows = (starts[:, None] + self._row_offsets).flatten()
+        x = self._rows.index_select(0, rows).view(-1, *self.split.x.shape[1:])
+        if mirror is not None:  # as torch.where(mirror, x.flip(-1), x), five times faster on bytes
+            x = x.flip(-1).bitwise_xor_(x).mul_(mirror.view(-1, 1, 1, 1)).bitwise_xor_(x)
         x = x.to(torch.float32, memory_format=self.memory_format)
         return x.sub_(self._shift).mul_(self._scale), y
 
@@ -138,11 +142,18 @@ class Batches:
         """Put back a state taken by `state` at the end of an epoch."""
         self.generator.set_state(state.cpu())
 
-    def _windows(self) -> Tensor:
-        """Return a view (N, C, 2p+1, 2p+1, H, W) of all crops of the padded images; nothing is copied."""
-        height, width = self.split.x.shape[2:]
-        x = F.pad(self.split.x, [self.crop] * 4) if self.crop else self.split.x
-        return x.unfold(2, height, 1).unfold(3, width, 1)
+    def _lay_out_rows(self) -> None:
+        """Make a view of every run of W bytes of the padded set: a crop is C*H of them, whole memory copies.
+
+        Gathering rows is six times faster than indexing a view of all windows pixel by pixel.
+        """
+        channels, height, width = self.split.x.shape[1:]
+        padded = F.pad(self.split.x, [self.crop] * 4) if self.crop else self.split.x.contiguous()
+        self._width = width + 2 * self.crop
+        self._image_size = channels * (height + 2 * self.crop) * self._width
+        self._rows = padded.flatten().as_strided((padded.numel() - width + 1, width), (1, 1))
+        of_channel = torch.arange(channels, device=self.device)[:, None] * (height + 2 * self.crop) * self._width
+        self._row_offsets = (of_channel + torch.arange(height, device=self.device) * self._width).flatten()
 
 
 def training_batches(split: Split, batch_size: int, **options) -> Batches:
