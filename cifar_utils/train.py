@@ -33,6 +33,7 @@ class History:
         evaluations: for each named set, `{"loss": [...], "accuracy": [...]}` in evaluation mode.
         step_loss: the loss of every iteration, where `fit(..., every_step=True)` asked for it.
         lr: the first parameter group's learning rate at the end of the epoch.
+        iterations: how many steps the optimizer took.
         seconds: wall-clock time of the whole run, in seconds.
         outcome: `running`, `finished`, `stopped early` or `diverged`.
     """
@@ -42,6 +43,7 @@ class History:
     evaluations: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     step_loss: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
+    iterations: int = 0
     seconds: float = 0.0
     outcome: str = "running"
 
@@ -137,8 +139,8 @@ def fit(
     device = batches.device
     scaler = torch.amp.GradScaler(device.type, enabled=autocast == torch.float16)
     history = _resume(checkpoint, model, optimizer, batches, schedule, scaler)
-    if history.outcome == "finished" and history.epochs < epochs:
-        history.outcome = "running"  # the checkpoint of a shorter run: go on
+    if history.outcome in ("running", "finished"):  # the checkpoint may be of a shorter or a longer run
+        history.outcome = "running" if history.iterations < iterations else "finished"
     before, started = history.seconds, time.perf_counter()
     bar = tqdm(total=epochs, initial=history.epochs, desc=progress, disable=progress is None,
                mininterval=5, ncols=80)  # fmt: skip
@@ -147,7 +149,7 @@ def fit(
         model.train()
         total = torch.zeros(2, device=device)
         steps, seen = [], 0
-        for x, y in islice(batches, iterations - history.epochs * len(batches)):
+        for x, y in islice(batches, iterations - history.iterations):
             with torch.autocast(device.type, autocast, enabled=autocast is not None):
                 scores = model(x)
             value = loss(scores.float() if autocast else scores, y)
@@ -164,13 +166,14 @@ def fit(
             total += torch.stack([value * len(y), (scores.detach().argmax(1) == y).sum()])
             if every_step:
                 steps.append(value)
+            history.iterations += 1
         if schedule is not None and schedule_every == "epoch":
             schedule.step()
 
         _record(history, total, seen, steps, optimizer)  # the epoch's only wait for the device
         for name, held_out in (evaluate_on or {}).items():
             history.add(name, *evaluate(model, held_out, loss, autocast))
-        history.outcome = _outcome(history, epochs, patience)
+        history.outcome = _outcome(history, iterations, patience)
         history.seconds = before + time.perf_counter() - started
         _save(checkpoint, model, optimizer, batches, schedule, scaler, history)
         bar.set_postfix(loss=f"{history.train_loss[-1]:.3f}", refresh=False)
@@ -196,7 +199,7 @@ def _record(history: History, total: Tensor, seen: int, steps: list[Tensor], opt
         history.step_loss += torch.stack(steps).tolist()
 
 
-def _outcome(history: History, epochs: int, patience: int | None) -> str:
+def _outcome(history: History, iterations: int, patience: int | None) -> str:
     losses = [history.train_loss[-1], *(e["loss"][-1] for e in history.evaluations.values())]
     if any(not math.isfinite(v) or v > EXPLODED for v in losses):
         return "diverged"
@@ -204,7 +207,7 @@ def _outcome(history: History, epochs: int, patience: int | None) -> str:
         val = history.evaluations["val"]["loss"]
         if len(val) - 1 - val.index(min(val)) >= patience:
             return "stopped early"
-    return "finished" if history.epochs >= epochs else "running"
+    return "finished" if history.iterations >= iterations else "running"
 
 
 def _save(path, model, optimizer, batches, schedule, scaler, history: History) -> None:
@@ -215,7 +218,7 @@ def _save(path, model, optimizer, batches, schedule, scaler, history: History) -
         generators["cuda"] = torch.cuda.get_rng_state(batches.device)
     meta = {"history": asdict(history), "scaler": scaler.state_dict()}
     if schedule is not None:
-        meta["schedule"] = {k: v for k, v in schedule.state_dict().items() if _is_plain(v)}
+        meta["schedule"] = _plain(schedule.state_dict())
     ckpt.save(Path(path), model, optimizer, generators, meta)
 
 
@@ -233,5 +236,12 @@ def _resume(path, model, optimizer, batches, schedule, scaler) -> History:
     return History(**meta["history"])
 
 
-def _is_plain(value) -> bool:
-    return value is None or isinstance(value, (int, float, str, bool, list, dict))
+def _plain(state: dict) -> dict:
+    """Return what JSON gives back as it was; the rest, as MultiStepLR's milestones, the constructor has set again."""
+    kept = {}
+    for key, value in state.items():
+        if isinstance(value, list) and all(isinstance(v, dict) for v in value):
+            kept[key] = [_plain(v) for v in value]  # schedules inside a SequentialLR
+        elif isinstance(value, (int, float, str, list)) or value is None:
+            kept[key] = value
+    return kept
