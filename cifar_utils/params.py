@@ -56,7 +56,8 @@ def _convert(value: object, kind: str) -> object:
     if kind == "bool":
         if isinstance(value, bool):
             return value
-        return {"true": True, "false": False}[str(value).lower()] if isinstance(value, str) else _fail()
+        words = {"true": True, "false": False}
+        return words[value.lower()] if isinstance(value, str) and value.lower() in words else _fail()
     if isinstance(value, bool):
         raise TypeError
     if kind == "int":
@@ -102,14 +103,26 @@ def declared(name: str) -> dict[str, Parameter]:
 
 def parse(source: str, name: str = "notebook") -> dict[str, Parameter]:
     """Return the parameters that the text of a parameters cell declares."""
+
+    def refuse(line: int):
+        raise ParameterError(f"{name}: line {line} of the parameters cell is not 'name: type = default'.") from None
+
     lines = source.splitlines()
     found = {}
-    for node in ast.parse(source).body:
+    try:
+        nodes = ast.parse(source).body
+    except SyntaxError as error:
+        refuse(error.lineno)
+    for node in nodes:
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
-            raise ParameterError(f"{name}: line {node.lineno} of the parameters cell is not 'name: type = default'.")
-        text = lines[node.end_lineno - 1]
-        comment = text[node.end_col_offset :].partition("#")[2].strip()
-        parameter = Parameter(node.target.id, ast.unparse(node.annotation), ast.literal_eval(node.value), comment)
+            refuse(node.lineno)
+        try:
+            default = ast.literal_eval(node.value)
+        except ValueError:
+            refuse(node.lineno)
+        rest = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()  # the offset counts bytes
+        comment = rest.partition("#")[2].strip()
+        parameter = Parameter(node.target.id, ast.unparse(node.annotation), default, comment)
         parameter.check(parameter.default)
         found[parameter.name] = parameter
     return found
@@ -144,7 +157,7 @@ def for_profile(name: str, profile: str, overrides: dict | None = None) -> dict:
         path = root() / "params" / profile / f"{name}.yml"
         if not path.exists():
             raise ParameterError(f"Profile {profile} of {name} needs params/{profile}/{name}.yml; there is none.")
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = _read_yaml(path.read_text(encoding="utf-8"), f"params/{profile}/{name}.yml") or {}
         if not isinstance(values, dict):
             raise ParameterError(f"params/{profile}/{name}.yml must hold 'name: value' lines.")
     return check({**values, **(overrides or {})}, allowed)
@@ -154,15 +167,22 @@ def from_command_line(pairs: list[str]) -> dict:
     """Return `{name: value}` of texts `name=value`, values read as YAML.
 
     Raises:
-        ParameterError: a text without `=`.
+        ParameterError: a text without `=`, or a value that is not YAML.
     """
     values = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ParameterError(f"-p {pair} is not name=value.")
-        values[key.strip()] = yaml.safe_load(value)
+        values[key.strip()] = _read_yaml(value, f"-p {pair}")
     return values
+
+
+def _read_yaml(text: str, where: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{where} is not YAML: {str(error).splitlines()[0]}.") from None
 
 
 def _suggest(word: str, known: list[str]) -> str:
