@@ -74,6 +74,9 @@ class Claim:
             refuse(f"kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
         if self.comparison not in COMPARISONS:
             refuse(f"comparison is {self.comparison!r}; expected one of {', '.join(COMPARISONS)}")
+        for name, number in (("value", self.value or 0), ("tolerance", self.tolerance)):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                refuse(f"{name} is {number!r}; expected a number (YAML reads 1e-3 as text: write 1.0e-3)")
         if self.tolerance < 0:
             refuse(f"tolerance is {self.tolerance}; expected 0 or more")
         if self.kind != "direction" and self.value is None:
@@ -81,7 +84,7 @@ class Claim:
         if self.kind == "direction" and self.comparison == "equal" and not self.tolerance:
             refuse("a direction 'equal' needs a tolerance: how small an effect counts as none")
         for name in ("where", "says", "notebook"):
-            if not str(getattr(self, name)).strip():
+            if not str(getattr(self, name) or "").strip():
                 refuse(f"{name} is empty")
 
 
@@ -100,15 +103,20 @@ def load_reports(folder: Path | None = None) -> dict[str, Report]:
     """Return every report of `claims/*.yml`, validated, by short name.
 
     Raises:
-        LedgerError: an unknown or missing field, a duplicate id, a claim in another report's file.
+        LedgerError: an unknown or missing field, a duplicate id, a claim in another report's file, a
+            file of no known report.
     """
     folder = folder or root() / "claims"
     known = {f.name for f in fields(Claim)}
     reports, seen = {}, set()
+    if strangers := {p.stem for p in folder.glob("*.yml")} - set(REPORTS):
+        raise LedgerError(f"{sorted(strangers)[0]}.yml belongs to no report; expected one of {', '.join(REPORTS)}")
     for path in (folder / f"{name}.yml" for name in REPORTS):
         if not path.exists():
             continue
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if missing := {"title", "course", "claims"} - set(raw):
+            raise LedgerError(f"{path.name}: {sorted(missing)[0]!r} is missing")
         claims = []
         for entry in raw["claims"] or []:
             label = entry.get("id", f"number {len(claims) + 1} of {path.name}")
