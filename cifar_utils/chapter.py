@@ -9,7 +9,6 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 
 from IPython.display import display
 
@@ -24,7 +23,10 @@ from .stats import Summary
 RECORD_MIME = "application/vnd.cifar-utils.record+json"
 
 #: Names that IPython puts into every notebook.
-_IPYTHON = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+_IPYTHON = {"In", "Out"}
+
+#: What papermill can inject; anything else was imported or made by the notebook.
+_INJECTABLE = (bool, int, float, str, list, dict, type(None))
 
 
 def start(name: str, namespace: dict, question: str) -> Chapter:
@@ -49,7 +51,7 @@ def start(name: str, namespace: dict, question: str) -> Chapter:
 
 def _is_setting(name: str, value: object) -> bool:
     """Whether a global looks like an injected parameter rather than an import."""
-    return not (name.startswith("_") or name in _IPYTHON or callable(value) or isinstance(value, ModuleType))
+    return isinstance(value, _INJECTABLE) and not (name.startswith("_") or name in _IPYTHON)
 
 
 class Chapter:
