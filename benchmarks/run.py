@@ -1,0 +1,216 @@
+"""Measure the package against what it replaces and write results/benchmarks.json.
+
+Ours and the baseline are measured in turn, so that a slow minute of the machine hits both; each
+number is the median of five rounds after a warm-up. `python benchmarks/run.py` takes about four
+minutes on two cores; `--small` tries the script out in half a minute and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from cifar_utils import environment
+from cifar_utils.batches import Batches
+from cifar_utils.data import Split, load, pick_device
+from cifar_utils.errors import DataError
+from cifar_utils.models import RdfiaNet
+from cifar_utils.paths import root
+from cifar_utils.sources import candidates
+from cifar_utils.train import fit, seed_everything
+
+ROUNDS = 5
+BATCH = 128
+STATS = (torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616]))
+
+
+def in_turn(work: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Return the seconds of every round of each piece of work, run in turn, one warm-up first."""
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for step in range(rounds + 1):
+        order = list(work) if step % 2 else list(reversed(work))
+        for name in order:
+            started = time.perf_counter()
+            work[name]()
+            if step:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def row(name: str, ours: float, baseline: float, unit: str, note: str) -> dict:
+    """Return one line of the result."""
+    return {"name": name, "ours": ours, "baseline": baseline, "ratio": ours / baseline, "unit": unit, "note": note}
+
+
+def synthetic(count: int, seed: int = 0) -> Split:
+    """Return random images and labels of CIFAR-10's shape."""
+    g = torch.Generator().manual_seed(seed)
+    images = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=g)
+    return Split(images, torch.randint(10, (count,), generator=g))
+
+
+class ArrayImages(torch.utils.data.Dataset):
+    """torchvision's CIFAR10 over arrays: a PIL image and its transform for each item."""
+
+    def __init__(self, images: np.ndarray, labels: list[int], transform):
+        self.images, self.labels, self.transform = images, labels, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+def training_images(count: int, transform) -> tuple[Split, torch.utils.data.Dataset, str]:
+    """Return the same `count` images for both loaders, and which they are."""
+    try:
+        train = load("cifar10", validation=0, download=False).train
+    except DataError:
+        split = synthetic(count)
+        arrays = split.x.permute(0, 2, 3, 1).contiguous().numpy()
+        return split, ArrayImages(arrays, split.y.tolist(), transform), f"{count:,} synthetic images"
+    folder = next(f for f in candidates(None) if (f / "cifar-10-batches-py").exists())
+    dataset = datasets.CIFAR10(folder, train=True, transform=transform)
+    if count < len(train):
+        return train[:count], torch.utils.data.Subset(dataset, range(count)), f"{count:,} images of CIFAR-10"
+    return train, dataset, f"{len(train):,} images of CIFAR-10"
+
+
+def loader_vs_dataloader(count: int = 50_000) -> dict:
+    """Images a second of a pass over the training set: crop 4, flip, normalise, batches of 128."""
+    transform = transforms.Compose([
+        transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
+        transforms.Normalize(*(s.tolist() for s in STATS)),
+    ])  # fmt: skip
+    split, dataset, which = training_images(count, transform)
+    batches = Batches(split, BATCH, crop=4, flip=True, stats=STATS)
+    loaders = {
+        workers: DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+        for workers in (0, 2)
+    }
+
+    def consume(source) -> Callable[[], None]:
+        def work() -> None:
+            seen = 0
+            for x, y in source:
+                assert x.dtype == torch.float32
+                seen += len(y)
+            assert seen == len(split)
+
+        return work
+
+    seconds = in_turn({"ours": consume(batches)} | {str(w): consume(loader) for w, loader in loaders.items()})
+    rate = {name: len(split) / statistics.median(values) for name, values in seconds.items()}
+    best = max(("0", "2"), key=rate.get)
+    note = (
+        f"{which}; random crop with padding 4, flip, normalisation, float32 batches of {BATCH}; the DataLoader "
+        f"reached {rate['0']:,.0f} img/s with no workers and {rate['2']:,.0f} with two. At least 25 was wanted."
+    )
+    return row("loader_vs_dataloader", rate["ours"], rate[best], "img/s", note)
+
+
+def step_overhead(steps: int = 60) -> dict:
+    """Milliseconds a step of `train.fit`, batches and bookkeeping included, over a bare step."""
+    split = synthetic(steps * BATCH)
+    batches = Batches(split, BATCH, crop=4, flip=True, stats=STATS)
+    x, y = next(iter(batches))
+
+    def network():
+        seed_everything(0)
+        model = RdfiaNet()
+        return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    looped, loop_optimizer = network()
+    model, optimizer = network()
+
+    def bare() -> None:
+        model.train()
+        for _ in range(steps):
+            loss = F.cross_entropy(model(x), y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    def loop() -> None:
+        fit(looped, batches, loop_optimizer, epochs=1)
+
+    seconds = in_turn({"loop": loop, "bare": bare})
+    ours, baseline = (1000 * statistics.median(seconds[k]) / steps for k in ("loop", "bare"))
+    note = (
+        f"RdfiaNet, SGD with momentum, batches of {BATCH} random images, {steps} steps a round; the bare step "
+        "(forward, loss, backward, update) repeats one batch, the loop makes a cropped and "
+        "flipped batch each time and keeps its history. At most 1.05 was wanted."
+    )
+    return row("step_overhead", ours, baseline, "ms/step", note)
+
+
+def import_time() -> dict:
+    """Seconds of a fresh interpreter that imports the package, over one that imports torch."""
+
+    def importing(code: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True, cwd=root())
+
+    seconds = in_turn({
+        "ours": importing("import cifar_utils.data, cifar_utils.train, cifar_utils.models"),
+        "torch": importing("import torch"),
+    })  # fmt: skip
+    note = "cifar_utils.data, .train and .models against torch alone, fresh interpreters. At most 1.2 was wanted."
+    return row("import_time", *(statistics.median(seconds[k]) for k in ("ours", "torch")), "s", note)
+
+
+def table(rows: list[dict]) -> str:
+    """Return the results as text."""
+    lines = [f"{'':<22}{'ours':>12}{'baseline':>12}{'ratio':>9}  unit"]
+    for r in rows:
+        digits = 0 if r["ours"] >= 1000 else 2
+        lines.append(
+            f"{r['name']:<22}{r['ours']:>12,.{digits}f}{r['baseline']:>12,.{digits}f}{r['ratio']:>9.3f}  {r['unit']}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is asked for, print it and write the file."""
+    parser = argparse.ArgumentParser(description="Measure cifar_utils against what it replaces.")
+    parser.add_argument("--small", action="store_true", help="try the script out with small sizes; write nothing")
+    parser.add_argument("--only", choices=["loader_vs_dataloader", "step_overhead", "import_time"],
+                        help="measure one; write nothing")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=root() / "results" / "benchmarks.json")
+    options = parser.parse_args()
+    sizes = {"loader_vs_dataloader": 5_000, "step_overhead": 10} if options.small else {}
+    rows = []
+    for measure in (import_time, step_overhead, loader_vs_dataloader):
+        if options.only in (None, measure.__name__):
+            rows.append(measure(*([sizes[measure.__name__]] if measure.__name__ in sizes else [])))
+            print(table(rows[-1:]), flush=True)
+    print("\n" + table(rows))
+    if options.small or options.only:
+        return
+    found = {
+        "environment": environment.describe(pick_device("cpu")),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "data": rows[-1]["note"].split(";")[0],
+        "benchmarks": rows,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {options.out}")
+
+
+if __name__ == "__main__":
+    main()
