@@ -17,10 +17,8 @@ from . import data as data_module
 from .errors import LedgerError, ParameterError, RunError
 from .ledger import Claim, Measurement, judge, load_claims, load_reports, show_found
 from .paths import root
+from .record import RECORD_MIME, code_fingerprint
 from .stats import Summary
-
-#: The mime type under which an executed notebook carries its own results.
-RECORD_MIME = "application/vnd.cifar-utils.record+json"
 
 #: Names that IPython puts into every notebook.
 _IPYTHON = {"In", "Out"}
@@ -206,15 +204,3 @@ def report_title(report_id: str) -> str:
     """Return `title (course)` of a report."""
     report = load_reports()[report_id]
     return f"{report.title} ({report.course})"
-
-
-def code_fingerprint(name: str) -> str:
-    """Return a hash of the package's code and of the notebook's cells: what a result depends on."""
-    digest = hashlib.sha256()
-    for path in sorted((root() / "cifar_utils").rglob("*.py")):
-        digest.update(path.relative_to(root()).as_posix().encode() + path.read_bytes())
-    notebook = json.loads(params.notebook_path(name).read_text(encoding="utf-8"))
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            digest.update("".join(cell["source"]).encode())
-    return digest.hexdigest()[:16]

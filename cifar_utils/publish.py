@@ -10,7 +10,8 @@ from pathlib import Path
 from .errors import RunError
 from .params import PROFILES
 from .paths import root
-from .runner import record_of, run_dir, write_json
+from .record import record_of, write_json
+from .runner import run_dir
 
 #: What would show a reader the machine of whoever ran the notebook.
 _PRIVATE = re.compile(r"(/home/|/root/|/Users/|/work/|/tmp/|[A-Z]:\\\\Users)[\w.-]*")

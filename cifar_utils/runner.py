@@ -16,9 +16,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from . import params
-from .chapter import RECORD_MIME, code_fingerprint
 from .errors import ParameterError, RunError
 from .paths import root
+from .record import code_fingerprint, record_of, write_json
 
 _BAR = re.compile(r"\d+%\|.*\|")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -166,38 +166,22 @@ def store_outputs(name: str) -> int:
         if cell["cell_type"] != "code":
             continue
         checked = "nbval-check-output" in cell["metadata"].get("tags", [])
-        cell["outputs"], cell["execution_count"] = (outputs[cell["id"]] if checked else []), None
+        # nbval takes a cell with outputs but without a count for one that was never run
+        cell["outputs"], cell["execution_count"] = (outputs[cell["id"]], 1) if checked else ([], None)
         stored += checked
+        if checked and any(o.get("name") == "stderr" for o in cell["outputs"]):
+            raise RunError(
+                f"{name}: a cell tagged nbval-check-output writes to stderr, which is never the same twice."
+            )
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return stored
-
-
-def record_of(path: Path) -> dict:
-    """Return the record that an executed notebook carries.
-
-    Raises:
-        RunError: it carries none, so it did not reach its end.
-    """
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    for cell in reversed(notebook["cells"]):
-        for output in cell.get("outputs", []):
-            if RECORD_MIME in output.get("data", {}):
-                return output["data"][RECORD_MIME]
-    raise RunError(f"{path.name} carries no results: its last cell must call finish().")
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write JSON, all or nothing, with a stable order."""
-    draft = path.with_suffix(".json.part")
-    draft.write_text(json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(draft, path)
 
 
 def _one_screen(name: str, error) -> str:
     source = [line for line in error.source.splitlines() if line.strip()][:8]
     trace = _ANSI.sub("", "\n".join(error.traceback)).splitlines()[-12:]
     return "\n".join(
-        [f"{name}: cell {error.exec_count} raised {error.ename}: {str(error.evalue)[:400]}", "", "The cell begins:"]
+        [f"{name}: cell {error.exec_count} raised {error.ename}: {str(error.evalue)[:800]}", "", "The cell begins:"]
         + [f"    {line[:110]}" for line in source]
         + ["", "The traceback ends:"]
         + [f"    {line[:110]}" for line in trace]

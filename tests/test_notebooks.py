@@ -1,0 +1,111 @@
+"""What every source notebook, its parameters, its claims and its published chapter must keep to."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from cifar_utils import params, runner
+from cifar_utils.ledger import Measurement, judge, load_claims
+from cifar_utils.paths import root
+from cifar_utils.record import record_of
+
+NAMES = runner.notebooks()
+PUBLISHED = sorted(p.stem for p in (root() / "results").glob("*.json") if p.stem != "benchmarks")
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def source(cell) -> str:
+    return "".join(cell["source"])
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def cells(name):
+    return read(params.notebook_path(name))["cells"]
+
+
+def test_defaults_are_the_smoke_profile(name):
+    declared = params.declared(name)
+    assert {"profile", "data", "device", "seeds"} <= set(declared)
+    assert declared["profile"].default == "smoke" and declared["data"].default == "sample"
+    undocumented = [p.name for p in declared.values() if not p.help]
+    assert not undocumented
+
+
+@pytest.mark.parametrize("profile", ["quick", "full"])
+def test_parameters_of_every_profile_are_valid(name, profile):
+    values = params.for_profile(name, profile)
+    assert values["data"] == "real"
+
+
+def test_outputs_are_stored_only_where_nbval_compares_them(cells):
+    checked = [c for c in cells if "nbval-check-output" in c["metadata"].get("tags", [])]
+    assert any(c["outputs"] for c in checked)
+    for cell in cells:
+        if cell["cell_type"] == "code" and cell not in checked:
+            assert not cell["outputs"], source(cell)
+
+
+def test_every_figure_has_caption_name_and_alternative_text(cells):
+    for cell in cells:
+        if cell["cell_type"] == "code" and re.search(r"^plots\.show\(", source(cell), re.MULTILINE):
+            shown = cell["metadata"].get("mystnb", {})
+            assert shown.get("figure", {}).get("caption") and shown["figure"].get("name"), source(cell)[:200]
+            assert len(shown.get("image", {}).get("alt", "")) > 40, source(cell)[:200]
+
+
+def test_notebook_stands_in_the_book(name):
+    assert f"chapters/{name}" in (root() / "_toc.yml").read_text()
+
+
+def test_text_glues_only_what_the_notebook_makes(name, cells):
+    code = "\n".join(source(c) for c in cells if c["cell_type"] == "code")
+    made = set(re.findall(r'run\.glue\(\s*"([^"]+)"', code)) | set(load_claims())
+    used = set(re.findall(r"\{glue:text\}`([^`]+)`", "\n".join(source(c) for c in cells if c["cell_type"] != "code")))
+    assert {u.removesuffix(".verdict") for u in used} <= made
+
+
+def test_every_claim_has_a_notebook():
+    for claim in load_claims().values():
+        assert claim.notebook in NAMES, claim.id
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_results_are_those_of_the_published_chapter(published):
+    record = read(root() / "results" / f"{published}.json")
+    assert record == record_of(root() / "book" / "chapters" / f"{published}.ipynb")
+    assert not record["sample"] and record["profile"] in ("quick", "full")
+    assert record["data"] and record["environment"]["torch"] and record["duration_s"] > 0
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_every_claim_of_a_published_chapter_is_answered_and_judged_as_the_ledger_says(published):
+    record, claims = read(root() / "results" / f"{published}.json"), load_claims()
+    wanted = {c.id for c in claims.values() if c.notebook == published}
+    assert wanted == set(record["measurements"])
+    for key, found in record["measurements"].items():
+        stored = {k: v for k, v in found.items() if k not in ("verdict", "text")}
+        assert found["verdict"] == judge(claims[key], Measurement(**stored), record["sample"]), key
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_published_chapter_has_the_present_text_and_code(published):
+    """A chapter whose notebook was edited since must be run again."""
+    now = [source(c) for c in read(params.notebook_path(published))["cells"]]
+    shown = read(root() / "book" / "chapters" / f"{published}.ipynb")["cells"]
+    then = [source(c) for c in shown if "injected-parameters" not in c["metadata"].get("tags", [])]
+    assert now == then
+
+
+def test_order_of_the_book_is_in_the_toc_alone():
+    toc = yaml.safe_load((root() / "_toc.yml").read_text())
+    assert toc["format"] == "jb-book" and toc["root"] == "index"

@@ -1,0 +1,291 @@
+"""The runner, publish and the command line, on small projects made in a temporary folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from filelock import FileLock
+
+from cifar_utils import params, runner
+from cifar_utils.__main__ import main
+from cifar_utils.errors import ParameterError, RunError
+from cifar_utils.ledger import load_reports
+from cifar_utils.publish import publish
+from cifar_utils.record import record_of
+
+HERE = Path(__file__).resolve().parent.parent
+PARAMETERS = 'profile: str = "smoke"\ndata: str = "real"\ndevice: str = "cpu"\nseeds: int = 1\nlr: float = 0.1'
+RECORD = """
+import json
+from IPython.display import display
+from cifar_utils.record import code_fingerprint
+record = {"notebook": "NAME", "profile": profile, "parameters": {"profile": profile, "data": data, "device": device,
+          "seeds": seeds, "lr": lr}, "sample": data == "sample", "code": code_fingerprint("NAME"), "measurements": {}, "data": {}}
+display({"text/plain": "done", "application/vnd.cifar-utils.record+json": record}, raw=True)
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project; the runner, and the kernels that it starts, take it for theirs."""
+    for folder in ("notebooks", "params/quick", "params/full", "claims"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "claims" / "a1.yml").write_text("title: T\ncourse: C\nclaims: []\n")
+    monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    load_reports.cache_clear()
+    yield tmp_path
+    load_reports.cache_clear()
+
+
+def write_notebook(project: Path, name: str, *cells: str, record: bool = True) -> Path:
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    first = nbformat.v4.new_code_cell(PARAMETERS)
+    first.metadata["tags"] = ["parameters"]
+    notebook.cells = [first, *(nbformat.v4.new_code_cell(source) for source in cells)]
+    if record:
+        notebook.cells.append(nbformat.v4.new_code_cell(RECORD.replace("NAME", name)))
+    path = project / "notebooks" / f"{name}.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_a_run_leaves_an_executed_notebook_and_its_record(project):
+    write_notebook(project, "a1_one", "print(seeds, lr, type(lr).__name__)")
+    (project / "params/quick/a1_one.yml").write_text("lr: 1e-3\nseeds: 2\n")
+    path = runner.run("a1_one", "quick", {"seeds": 3})
+    assert path == project / "runs/quick/a1_one.ipynb"
+    record = json.loads((project / "runs/quick/a1_one.json").read_text())
+    assert record["parameters"] == {"profile": "quick", "data": "real", "device": "cpu", "seeds": 3, "lr": 0.001}
+    text = path.read_text()
+    assert "3 0.001 float" in text  # 1e-3 came from YAML as text
+    assert str(project) not in text, "no path of this machine in what may be published"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "a1_one", "--profile", "quik"], "Did you mean 'quick'?"),
+        (["run", "a1_one", "-p", "sedes=3"], "Did you mean 'seeds'?"),
+        (["run", "a1_one", "-p", "seeds=many"], "expected int"),
+        (["run", "a1_one", "-p", "seeds"], "is not name=value"),
+        (["run", "a1_on"], "Did you mean 'a1_one'?"),
+        (["run", "a1_one", "--profile", "full"], "needs params/full/a1_one.yml"),
+        (["run"], "Give either one notebook's name or --all"),
+        (["run", "a1_one", "--time-budget", "9"], "--time-budget goes with --all"),
+    ],
+)
+def test_a_wrong_call_is_refused_in_one_sentence(project, capsys, arguments, said):
+    write_notebook(project, "a1_one")
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err and len(err.strip().splitlines()) == 1
+    assert not (project / "runs").exists() or not list((project / "runs").rglob("*.ipynb"))
+
+
+def test_a_notebook_that_raises_stops_no_other_and_is_not_published(project, capsys):
+    write_notebook(project, "a1_bad", "x = 1", "raise ValueError('a number too many')")
+    write_notebook(project, "a1_good", "x = 2")
+    write_notebook(project, "a1_needs_bad", "x = 3")
+    (project / "notebooks/needs.yml").write_text("a1_needs_bad: [a1_bad]\n")
+    assert main(["run", "--all"]) == 1
+    assert "Failed: a1_bad, a1_needs_bad" in capsys.readouterr().err
+    left = sorted(p.name for p in (project / "runs/smoke").glob("*.ipynb"))
+    assert left == ["a1_bad.failed.ipynb", "a1_good.ipynb"]
+    assert not (project / "runs/smoke/a1_bad.json").exists()
+    with pytest.raises(RunError, match="no finished run of a1_bad"):
+        publish("a1_bad", "smoke")
+
+
+def test_the_failing_cell_is_told_in_one_screen(project, capsys):
+    write_notebook(project, "a1_bad", "def deep(n):\n    return deep(n - 1) if n else 1 / 0\ndeep(80)")
+    assert main(["run", "a1_bad"]) == 1
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError" in err and "deep(80)" in err and "a1_bad.failed.ipynb" in err
+    assert len(err.splitlines()) < 40 and "\x1b" not in err
+
+
+def test_an_old_run_does_not_stand_in_for_a_failed_one(project):
+    path = write_notebook(project, "a1_one")
+    runner.run("a1_one")
+    notebook = nbformat.read(path, 4)
+    notebook.cells[1].source = "raise RuntimeError"
+    nbformat.write(notebook, path)
+    with pytest.raises(RunError):
+        runner.run("a1_one")
+    assert not (project / "runs/smoke/a1_one.ipynb").exists()
+
+
+TRAIN = """
+import os, signal, torch
+from pathlib import Path
+from cifar_utils import chapter
+from cifar_utils.batches import training_batches
+from cifar_utils.data import load
+from cifar_utils.models import SoftmaxRegression
+from cifar_utils.train import fit, seed_everything
+run = chapter.start("a1_killed", globals(), "does it come back?")
+split = load("circles", data="sample").train
+seed_everything(0)
+model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
+batches = training_batches(split, 16, seed=1)
+optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+class Killer(torch.optim.lr_scheduler.LambdaLR):
+    def step(self, *a):
+        super().step(*a)
+        if self.last_epoch == 4 and os.environ.get("KILL_ME"):
+            os.kill(os.getpid(), signal.SIGKILL)
+history = fit(model, batches, optimizer, epochs=6, schedule=Killer(optimizer, lambda e: 0.9**e),
+              checkpoint=run.checkpoint("main"))
+print("epochs", history.epochs, "loss", history.train_loss, "weights", model[0].weight.tolist())
+"""
+
+
+def test_a_killed_kernel_continues_from_its_last_epoch_to_the_same_numbers(project, monkeypatch):
+    write_notebook(project, "a1_killed", TRAIN, "run.finish()", record=False)
+
+    def numbers() -> str:
+        text = runner.run("a1_killed").read_text()
+        return next(line for line in text.splitlines() if "epochs 6" in line)
+
+    undisturbed = numbers()
+    monkeypatch.setenv("KILL_ME", "1")
+    with pytest.raises(RunError, match="kernel died.*Run it again"):
+        runner.run("a1_killed")
+    saved = list((project / "runs/smoke/checkpoints/a1_killed").rglob("*.safetensors"))
+    assert len(saved) == 1
+    monkeypatch.delenv("KILL_ME")
+    monkeypatch.setenv("CIFAR_TEST", "resumed")
+    assert numbers() == undisturbed
+    assert not (project / "runs/smoke/checkpoints/a1_killed").exists(), "a finished run keeps no checkpoints"
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(project):
+    write_notebook(project, "a1_one")
+    (project / "runs/smoke").mkdir(parents=True)
+    with FileLock(project / "runs/smoke/a1_one.lock"), pytest.raises(RunError, match="Another run of a1_one"):
+        runner.run("a1_one")
+    runner.run("a1_one")  # the lock is given back
+
+
+def test_all_skips_what_is_fresh_and_stops_when_the_time_is_up(project, capsys):
+    write_notebook(project, "a1_one")
+    path = write_notebook(project, "a1_two", "import time", "time.sleep(60)")
+    assert runner.run_all("smoke", time_budget=12) == ["a1_two"]
+    assert runner.is_fresh("a1_one", "smoke") and not runner.is_fresh("a1_two", "smoke")
+    notebook = nbformat.read(path, 4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("time.sleep(60)", "pass")
+    nbformat.write(notebook, path)
+    capsys.readouterr()
+    runner.run_all("smoke", time_budget=60)
+    out = capsys.readouterr().out
+    assert "a1_one: up to date" in out and "a1_two: running" in out
+
+
+def test_notebooks_come_behind_what_they_need_and_never_in_a_circle(project):
+    for name in ("a1_a", "a1_b", "a1_c"):
+        write_notebook(project, name)
+    (project / "notebooks/needs.yml").write_text("a1_a: [a1_c]\n")
+    assert runner.notebooks() == ["a1_c", "a1_a", "a1_b"]
+    (project / "notebooks/needs.yml").write_text("a1_a: [a1_c]\na1_c: [a1_a]\n")
+    with pytest.raises(ParameterError, match="circle"):
+        runner.notebooks()
+    (project / "notebooks/needs.yml").write_text("a1_a: [a1_z]\n")
+    with pytest.raises(ParameterError, match="no notebook 'a1_z'"):
+        runner.notebooks()
+
+
+@pytest.fixture
+def finished(project):
+    """A project with a finished run at quick."""
+    write_notebook(project, "a1_one", "print('nothing private')")
+    for profile in ("quick", "full"):
+        (project / f"params/{profile}/a1_one.yml").write_text("seeds: 2\n")
+    runner.run("a1_one", "quick")
+    return project
+
+
+def test_publish_copies_notebook_and_record(finished):
+    chapter = publish("a1_one", "quick")
+    assert chapter == finished / "book/chapters/a1_one.ipynb"
+    stored = json.loads((finished / "results/a1_one.json").read_text())
+    assert stored == record_of(chapter)
+
+
+def test_publish_never_lets_quick_replace_full_unless_told(finished):
+    runner.run("a1_one", "full")
+    publish("a1_one", "full")
+    with pytest.raises(RunError, match="published at profile full"):
+        publish("a1_one", "quick")
+    assert json.loads((finished / "results/a1_one.json").read_text())["profile"] == "full"
+    publish("a1_one", "quick", replace=True)
+    assert json.loads((finished / "results/a1_one.json").read_text())["profile"] == "quick"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace('"sample": false', '"sample": true'), "sample data"),
+        (lambda text: text.replace("nothing private", "/home/someone/secret"), "path of this machine"),
+        (lambda text: text.replace('"exception": null', '"exception": true'), "failed run"),
+        (lambda text: text.replace("vnd.cifar-utils.record", "vnd.cifar-utils.other"), "carries no results"),
+    ],
+)
+def test_publish_refuses(finished, change, said):
+    path = finished / "runs/quick/a1_one.ipynb"
+    text = path.read_text()
+    assert change(text) != text
+    path.write_text(change(text))
+    with pytest.raises(RunError, match=said):
+        publish("a1_one", "quick")
+    assert not (finished / "book").exists()
+
+
+def test_store_keeps_outputs_only_where_nbval_compares(project):
+    path = write_notebook(project, "a1_one", "print('compared')", "print('not compared')")
+    notebook = nbformat.read(path, 4)
+    next(c for c in notebook.cells if "'compared'" in c.source).metadata["tags"] = ["nbval-check-output"]
+    nbformat.write(notebook, path)
+    assert runner.store_outputs("a1_one") == 1
+    stored = [(c.source, c.outputs) for c in nbformat.read(path, 4).cells if c.outputs]
+    assert [source for source, _ in stored] == ["print('compared')"]
+
+
+def snakemake(project: Path) -> str:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(HERE / "Snakefile"), "--cores", "1",
+               "--directory", str(project), "--config", "profile=smoke"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOME": str(project)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_snakemake_reruns_an_edited_notebook_and_what_needs_it_and_nothing_else(project):
+    path = write_notebook(project, "a1_first")
+    write_notebook(project, "a1_second")
+    write_notebook(project, "a1_other")
+    (project / "notebooks/needs.yml").write_text("a1_second: [a1_first]\n")
+    snakemake(project)
+    runs = project / "runs/smoke"
+    stamp = lambda: {p.stem: p.stat().st_mtime_ns for p in runs.glob("*.json")}  # noqa: E731
+    before = stamp()
+    assert set(before) == {"a1_first", "a1_second", "a1_other"}
+    assert "Nothing to be done" in snakemake(project) and stamp() == before
+    notebook = nbformat.read(path, 4)
+    notebook.cells.insert(1, nbformat.v4.new_code_cell("edited = True"))
+    nbformat.write(notebook, path)
+    snakemake(project)
+    changed = {name for name, when in stamp().items() if when != before[name]}
+    assert changed == {"a1_first", "a1_second"}
+
+
+def test_list_names_every_parameter(project, capsys):
+    write_notebook(project, "a1_one")
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert "a1_one" in out and all(f"{p}:" in out for p in params.declared("a1_one"))
