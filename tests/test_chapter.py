@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+import math
+import types
+
+import pytest
+import torch
+
+from cifar_utils import chapter, plots
+from cifar_utils.chapter import RECORD_MIME, report_title, start
+from cifar_utils.errors import LedgerError, ParameterError, RunError
+from cifar_utils.stats import summarise
+
+NAME = "a1_q1_test"
+
+
+class Handle:
+    def __init__(self, page):
+        self.page = page
+
+    def update(self, shown):
+        self.page.append(("update", shown, {}))
+
+
+@pytest.fixture
+def page(project, monkeypatch):
+    """What the notebook displays: (data or object, metadata) in order."""
+    shown = []
+
+    def display(thing, metadata=None, raw=False, display_id=None):
+        shown.append(("raw" if raw else "object", thing, metadata or {}))
+        return Handle(shown) if display_id else None
+
+    monkeypatch.setattr(chapter, "display", display)
+    return shown
+
+
+def namespace(**changes) -> dict:
+    return {"profile": "smoke", "data": "sample", "device": "cpu", "seeds": 1, "lr": 0.1, "rates": [0.1],
+            "augment": False, "limit": None, **changes}  # fmt: skip
+
+
+def begin(**changes) -> chapter.Chapter:
+    return start(NAME, namespace(**changes), "What does it reach?")
+
+
+# ---- parameters --------------------------------------------------------------------------------
+
+
+def test_start_converts_what_papermill_hands_over_as_text(page):
+    names = namespace(lr="1e-3", rates=["1e-2", 1], limit="5")
+    run = start(NAME, names, "?")
+    assert names["lr"] == 0.001 and names["rates"] == [0.01, 1.0] and names["limit"] == 5
+    assert run.params["lr"] == 0.001 and list(run.params) == list(namespace())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": 0.1}, "no parameter 'learning_rate'"),
+        ({"sedes": 3}, "no parameter 'sedes'. Did you mean 'seeds'"),
+        ({"extra": None}, "no parameter 'extra'"),
+        ({"seeds": "three"}, "Parameter seeds is 'three'"),
+        ({"seeds": 1.5}, "Parameter seeds is 1.5"),
+        ({"lr": None}, "Parameter lr is None"),
+        ({"augment": "perhaps"}, "Parameter augment is 'perhaps'"),
+        ({"profile": "quik"}, "profile is 'quik'; expected one of .*quick"),
+        ({"device": "gpu"}, "device is 'gpu'"),
+    ],
+)
+def test_start_refuses_unknown_names_and_wrong_types(page, changes, message):
+    with pytest.raises(ParameterError, match=message):
+        begin(**changes)
+
+
+def test_start_refuses_cuda_without_a_gpu(page, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParameterError, match="no GPU"):
+        begin(device="cuda")
+
+
+def test_start_leaves_imports_and_ipythons_own_names_alone(page):
+    import __future__
+
+    begin(np=types, start=start, annotations=__future__.annotations, CLASSES=("a", "b"), _private=3, In=[""], Out={},
+          root=chapter.Path("x"), tensor=torch.zeros(1))  # fmt: skip
+
+
+def test_a_notebook_that_is_not_there(page):
+    with pytest.raises(ParameterError, match="no notebook 'a1_q9'"):
+        start("a1_q9", namespace(), "?")
+
+
+# ---- card, data, stamp -------------------------------------------------------------------------
+
+
+def test_the_header_card_says_what_runs(page):
+    begin(seeds=3)
+    kind, card, _ = page[0]
+    assert kind == "object"
+    for text in ("A report", "What does it reach?", "smoke", "sample data", "3", "CPU", "0123456789", "running …"):
+        assert text in card._repr_html_()
+
+
+def test_load_keeps_the_provenance(page):
+    run = begin()
+    found = run.load("circles", validation=20)
+    assert found.is_sample and len(found.val) == 20
+    record = run.record()
+    assert record["data"]["circles"]["sample"] is True and record["data"]["circles"]["sizes"]["val"] == 20
+
+
+def test_figures_are_stamped_on_sample_data_and_where_scaled_down(page):
+    begin()
+    assert plots._stamp == "sample data"
+    run = begin(data="real")
+    assert plots._stamp == ""
+    run.scaled_down("5,000 images")
+    assert plots._stamp == "scaled down: 5,000 images" and not run.full_scale
+    run.at_full_scale()
+    assert plots._stamp == "" and run.full_scale
+    run = begin()
+    run.scaled_down("fewer epochs")
+    assert plots._stamp == "sample data"
+
+
+# ---- reporting ---------------------------------------------------------------------------------
+
+
+def glued(page) -> dict:
+    prefix = "application/papermill.record/"
+    found = {}
+    for kind, data, metadata in page:
+        if kind == "raw" and "scrapbook" in metadata:
+            assert metadata["scrapbook"]["mime_prefix"] == prefix
+            (mime,) = data
+            assert mime == f"{prefix}text/plain"
+            found[metadata["scrapbook"]["name"]] = data[mime]
+    return found
+
+
+def test_report_glues_text_and_verdict(page):
+    run = begin(data="real")
+    run.report("a1.q1.weights", 30730)
+    run.report("a1.q1.accuracy", summarise([38.0, 38.5, 39.0]), note="three seeds")
+    run.glue("passes", "5.12")
+    assert glued(page) == {
+        "a1.q1.weights": "'30,730'", "a1.q1.weights.verdict": "'reproduced'",
+        "a1.q1.accuracy": "'38.5 [37.3, 39.7] %'", "a1.q1.accuracy.verdict": "'reproduced'", "passes": "'5.12'",
+    }  # fmt: skip
+
+
+def test_report_of_a_claim_that_is_not_this_notebooks(page):
+    run = begin()
+    with pytest.raises(LedgerError, match="a1.q1.speed is not a claim of notebook a1_q1_test.*a1.q1.accuracy"):
+        run.report("a1.q1.speed", 3)
+
+
+def test_finish_needs_every_claim(page):
+    run = begin()
+    run.report("a1.q1.weights", 30730)
+    with pytest.raises(LedgerError, match="did not report a1.q1.accuracy"):
+        run.finish()
+
+
+def test_sample_data_and_scaled_down_runs_earn_no_verdict(page):
+    run = begin()
+    run.report("a1.q1.accuracy", 38)
+    assert glued(page)["a1.q1.accuracy.verdict"] == "'sample data'"
+    run = begin(data="real")
+    run.scaled_down("1,000 images")
+    run.report("a1.q1.accuracy", 38)
+    run.at_full_scale()
+    run.report("a1.q1.weights", 30720)
+    verdicts = {k: m["verdict"] for k, m in run.record()["measurements"].items()}
+    assert verdicts == {"a1.q1.accuracy": "not run at full scale", "a1.q1.weights": "corrected"}
+
+
+def test_the_record_is_complete_json_and_lies_in_the_last_output(page):
+    run = begin(data="real", lr="1e-3")
+    run.report("a1.q1.weights", 30730)
+    run.report("a1.q1.accuracy", summarise([38.0]), note="one seed")
+    run.finish()
+    kind, shown, _ = page[-1]
+    assert kind == "raw" and "reproduced" in shown["text/html"]
+    assert shown["text/plain"].splitlines()[0].split() == ["a1.q1.weights", "reproduced"]
+    record = json.loads(json.dumps(shown[RECORD_MIME], allow_nan=False))
+    assert record["notebook"] == NAME and record["report"] == "a1" and record["profile"] == "smoke"
+    assert record["parameters"] == {**namespace(data="real"), "lr": 0.001} and record["sample"] is False
+    assert set(record) >= {
+        "question",
+        "environment",
+        "data",
+        "code",
+        "started",
+        "duration_s",
+        "measurements",
+        "numbers",
+    }
+    assert set(record["environment"]) >= {"torch", "device", "threads", "commit", "python"}
+    assert record["environment"]["commit"] == "0123456789" and record["duration_s"] >= 0
+    measured = record["measurements"]["a1.q1.accuracy"]
+    assert measured["value"] == 38 and measured["low"] is None and measured["note"] == "one seed"
+    assert measured["verdict"] == "reproduced" and measured["text"] == "38.0 %"
+    assert record["numbers"]["a1.q1.accuracy"] == "38.0 %"
+    assert "running …" not in page[-2][1]._repr_html_() and page[-2][0] == "update"
+
+
+def test_a_diverged_measurement_is_told_as_such(page):
+    run = begin(data="real")
+    run.report("a1.q1.accuracy", math.nan)
+    found = json.loads(json.dumps(run.record(), allow_nan=False))["measurements"]["a1.q1.accuracy"]
+    assert found["text"] == "diverged" and found["verdict"] == "differs" and found["value"] is None
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+def test_checkpoint_paths_depend_on_parameters_and_code(page, project, monkeypatch):
+    assert begin().checkpoint("seed0") is None  # outside the runner nothing is left behind
+    monkeypatch.setenv("CIFAR_UTILS_RUN_DIR", str(project / "runs"))
+    first = begin().checkpoint("seed0")
+    assert first == begin().checkpoint("seed0") and first.name == "seed0.safetensors"
+    assert first.is_relative_to(project / "runs" / "checkpoints" / NAME)
+    assert begin().checkpoint("seed1") != first
+    assert begin(lr=0.2).checkpoint("seed0").parent != first.parent
+    (project / "cifar_utils" / "code.py").write_text("x = 2\n")
+    changed = begin().checkpoint("seed0")
+    assert changed.parent != first.parent
+    path = project / "notebooks" / f"{NAME}.ipynb"
+    path.write_text(path.read_text().replace("print(1)", "print(2)"))
+    assert begin().checkpoint("seed0").parent != changed.parent
+
+
+def test_a_fingerprint_ignores_prose(page, project):
+    before = chapter.code_fingerprint(NAME)
+    path = project / "notebooks" / f"{NAME}.ipynb"
+    content = json.loads(path.read_text())
+    content["cells"].append({"cell_type": "markdown", "metadata": {}, "source": ["Prose."]})
+    path.write_text(json.dumps(content))
+    assert chapter.code_fingerprint(NAME) == before
+
+
+def test_artifacts_pass_from_notebook_to_notebook(page, project, monkeypatch):
+    run = begin()
+    with pytest.raises(
+        RunError, match="needs w.bin of a1_q0 at profile smoke; run it first: python -m cifar_utils run"
+    ):
+        run.artifact("w.bin", of="a1_q0")
+    for base in (None, project / "elsewhere"):
+        if base:
+            monkeypatch.setenv("CIFAR_UTILS_RUN_DIR", str(base))
+        path = run.artifact("w.bin")
+        path.write_bytes(b"1")
+        assert run.artifact("w.bin", of=NAME) == path
+        assert path.is_relative_to(base or project / "runs" / "smoke")
+
+
+def test_report_title(page):
+    assert report_title("a1") == "A report (A course)"

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from cifar_utils.errors import LedgerError
+from cifar_utils.ledger import (
+    KINDS,
+    REPORTS,
+    VERDICTS,
+    Claim,
+    Measurement,
+    judge,
+    load_claims,
+    load_reports,
+    show,
+    show_found,
+    show_reported,
+)
+from cifar_utils.stats import summarise
+
+BASE = {"id": "a1.q1.accuracy", "where": "Table 1", "says": "It is 38 %", "kind": "measured", "notebook": "a1_x",
+        "value": 38.0}  # fmt: skip
+
+
+def claim(**changes) -> Claim:
+    return Claim(**{**BASE, **changes})
+
+
+def write(folder, *entries, file="a1.yml", **top):
+    raw = {"title": "A report", "course": "A course", "claims": list(entries), **top}
+    (folder / file).write_text(yaml.safe_dump({k: v for k, v in raw.items() if v is not ...}))
+    load_reports.cache_clear()
+
+
+# ---- claims ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": "a1.accuracy"}, "the id must be report.part.question.name"),
+        ({"id": "A1.q1.accuracy"}, "the id must be"),
+        ({"id": "a1.q1.q2.q3.accuracy"}, "the id must be"),
+        ({"id": "a1.q1.accuracy "}, "the id must be"),
+        ({"kind": "measurement"}, "kind is 'measurement'; expected one of measured, direction"),
+        ({"comparison": "more"}, "comparison is 'more'; expected one of equal, greater, less"),
+        ({"tolerance": -1}, "tolerance is -1; expected 0 or more"),
+        ({"tolerance": "1e-3"}, "tolerance is '1e-3'; expected a number"),
+        ({"value": "1e-3"}, "value is '1e-3'; expected a number"),
+        ({"value": True}, "value is True; expected a number"),
+        ({"value": None}, "a measured claim needs the report's value"),
+        ({"kind": "setting", "value": None}, "a setting claim needs the report's value"),
+        ({"kind": "direction", "value": None}, "a direction 'equal' needs a tolerance"),
+        ({"where": " "}, "where is empty"),
+        ({"says": ""}, "says is empty"),
+        ({"notebook": None}, "notebook is empty"),
+    ],
+)
+def test_malformed_claims(changes, message):
+    with pytest.raises(LedgerError, match=message):
+        claim(**changes)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([{**BASE, "tolerence": 1}], "a1.q1.accuracy: unknown field 'tolerence'; expected .*tolerance"),
+        ([{k: v for k, v in BASE.items() if k != "where"}], "a1.q1.accuracy: field 'where' is missing"),
+        ([{k: v for k, v in BASE.items() if k != "id"}], "number 1 of a1.yml: field 'id' is missing"),
+        ([BASE, BASE], "a1.q1.accuracy stands twice"),
+        ([{**BASE, "id": "a3.q1.accuracy"}], "a3.q1.accuracy stands in a1.yml; expected a3.yml"),
+        ([BASE, {**BASE, "id": "a1.q1.x", "kind": "guess"}], "a1.q1.x: kind is 'guess'"),
+    ],
+)
+def test_malformed_files(tmp_path, entries, message):
+    write(tmp_path, *entries)
+    with pytest.raises(LedgerError, match=message):
+        load_reports(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["title", "course", "claims"])
+def test_a_file_without_its_head(tmp_path, field):
+    write(tmp_path, BASE, **{field: ...})
+    with pytest.raises(LedgerError, match=f"a1.yml: '{field}' is missing"):
+        load_reports(tmp_path)
+
+
+def test_files_that_belong_to_no_report_or_are_empty(tmp_path):
+    write(tmp_path, file="a2.yml")
+    with pytest.raises(LedgerError, match="a2.yml belongs to no report; expected one of a1, a3"):
+        load_reports(tmp_path)
+    (tmp_path / "a2.yml").unlink()
+    (tmp_path / "a3.yml").write_text("")
+    load_reports.cache_clear()
+    with pytest.raises(LedgerError, match="a3.yml: "):
+        load_reports(tmp_path)
+
+
+def test_reports_are_loaded_in_the_books_order(tmp_path):
+    write(tmp_path, {**BASE, "id": "rdfia.cd.q10.x"}, file="rdfia.yml")
+    write(tmp_path, BASE)
+    write(tmp_path, file="nndl.yml", claims=None)
+    found = load_reports(tmp_path)
+    assert list(found) == ["a1", "nndl", "rdfia"]
+    assert found["a1"].claims == (Claim(**BASE),) and found["nndl"].claims == ()
+    assert found["rdfia"].claims[0].report == "rdfia"
+
+
+def test_the_real_claims_load():
+    load_reports.cache_clear()
+    reports = load_reports()
+    assert tuple(reports) == REPORTS
+    assert all(r.title and r.course for r in reports.values())
+    claims = load_claims()
+    assert len(claims) == sum(len(r.claims) for r in reports.values()) > 0
+    assert all(c.id.startswith(f"{c.report}.") and c.kind in KINDS for c in claims.values())
+    assert all(c.notebook.startswith(f"{c.report}_") for c in claims.values())
+
+
+# ---- verdicts ----------------------------------------------------------------------------------
+
+MEASURED = claim(tolerance=2)  # 36 to 40 agrees
+AT_LEAST = claim(comparison="greater")
+AT_MOST = claim(comparison="less")
+ABOUT_AT_LEAST = claim(comparison="greater", tolerance=2)
+ABOUT_AT_MOST = claim(comparison="less", tolerance=2)
+UP = claim(kind="direction", value=None, comparison="greater")
+DOWN = claim(kind="direction", value=None, comparison="less")
+NONE = claim(kind="direction", value=None, tolerance=1)
+EXACT = claim(kind="derivation", value=30730)
+CLOSE = claim(kind="derivation", value=0, tolerance=1e-6)
+SETTING = claim(kind="setting", value=256)
+
+CASES = [
+    (MEASURED, (38,), "reproduced"),
+    (MEASURED, (40,), "reproduced"),  # touching the tolerance
+    (MEASURED, (36,), "reproduced"),
+    (MEASURED, (40.01,), "differs"),  # one seed, outside
+    (MEASURED, (35.9, 30, 42), "not resolved"),
+    (MEASURED, (41, 40, 42), "not resolved"),  # the interval touches the tolerance
+    (MEASURED, (41, 40.01, 42), "differs"),
+    (MEASURED, (35, 34, 36), "not resolved"),
+    (MEASURED, (35, 34, 35.99), "differs"),
+    (MEASURED, (39, 20, 60), "reproduced"),  # the mean counts
+    (MEASURED, (45, 30, 60), "not resolved"),  # the tolerance lies inside the interval
+    (MEASURED, (math.nan,), "differs"),
+    (MEASURED, (math.inf,), "differs"),
+    (claim(value=0.3, tolerance=0.1), (0.4,), "reproduced"),  # 0.4 - 0.3 > 0.1 in floating point
+    (claim(value=0, tolerance=0), (0,), "reproduced"),
+    (AT_LEAST, (38.1,), "reproduced"),
+    (AT_LEAST, (38,), "differs"),  # more than, not at least
+    (AT_LEAST, (37, 35, 39), "not resolved"),
+    (AT_LEAST, (37, 36, 37.9), "differs"),
+    (AT_MOST, (37.9,), "reproduced"),
+    (AT_MOST, (38,), "differs"),
+    (AT_MOST, (39, 37, 41), "not resolved"),
+    (AT_MOST, (39, 38.1, 41), "differs"),
+    (ABOUT_AT_LEAST, (36.5,), "reproduced"),
+    (ABOUT_AT_LEAST, (35.5,), "differs"),
+    (ABOUT_AT_MOST, (39.5,), "reproduced"),
+    (ABOUT_AT_MOST, (40.5,), "differs"),
+    (UP, (2, 1, 3), "reproduced"),
+    (UP, (2, 0, 4), "not resolved"),  # the interval touches zero
+    (UP, (2, -1, 5), "not resolved"),
+    (UP, (-1, -3, 1), "not resolved"),
+    (UP, (-2, -3, -1), "differs"),
+    (UP, (2,), "not resolved"),  # one seed
+    (UP, (-2,), "not resolved"),
+    (UP, (math.nan,), "differs"),
+    (DOWN, (-2, -3, -1), "reproduced"),
+    (DOWN, (-2, -3, 0), "not resolved"),
+    (DOWN, (2, 1, 3), "differs"),
+    (claim(kind="direction", comparison="greater"), (40, 39, 41), "reproduced"),  # a threshold of 38
+    (claim(kind="direction", comparison="greater"), (36, 35, 37), "differs"),
+    (NONE, (0.1, -0.5, 0.7), "reproduced"),
+    (NONE, (0, -1, 1), "reproduced"),  # touching the tolerance on both sides
+    (NONE, (0.5, -0.5, 1.5), "not resolved"),
+    (NONE, (0, -5, 5), "not resolved"),
+    (NONE, (3, 2, 4), "differs"),
+    (NONE, (0,), "not resolved"),
+    (EXACT, (30730,), "reproduced"),
+    (EXACT, (30720,), "corrected"),
+    (EXACT, (math.nan,), "corrected"),
+    (CLOSE, (9e-7,), "reproduced"),
+    (CLOSE, (2e-6,), "corrected"),
+    (SETTING, (256,), "reproduced"),
+    (SETTING, (128,), "corrected"),
+]
+
+
+@pytest.mark.parametrize(("said", "found", "verdict"), CASES)
+def test_verdicts(said, found, verdict):
+    assert judge(said, Measurement(*found), sample=False) == verdict
+    assert judge(said, Measurement(*found), sample=True) == "sample data"
+    scaled_down = replace(Measurement(*found), full_scale=False)
+    exact = said.kind in ("derivation", "setting")  # these hold at any scale
+    assert judge(said, scaled_down, sample=False) == (verdict if exact else "not run at full scale")
+
+
+def test_every_verdict_can_be_reached():
+    reached = {verdict for *_, verdict in CASES} | {"sample data", "not run at full scale", "not run"}
+    assert reached == set(VERDICTS)
+
+
+def test_measurement_of_numbers_and_summaries():
+    assert Measurement.of(3) == Measurement(3.0)
+    several = Measurement.of(summarise([1.0, 2.0, 3.0]), full_scale=False, note="why")
+    assert several.value == 2 and several.n == 3 and several.low < 2 < several.high
+    assert several.method == "95 % t interval over 3 seeds" and several.note == "why" and not several.full_scale
+    one = Measurement.of(summarise([4.0]))
+    assert (one.low, one.high, one.n) == (None, None, 1)
+    assert judge(UP, one, sample=False) == "not resolved"
+
+
+# ---- text --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (38, "%", "38.0 %"), (38.27, "%", "38.3 %"), (0.5, "%", "0.50 %"), (-0.25, "%", "−0.25 %"), (0, "%", "0.0 %"),
+        (30730, "", "30,730"), (1_000_000.0, "images", "1,000,000 images"), (7, "epochs", "7 epochs"),
+        (0.12345, "", "0.123"), (1.2345, "", "1.23"), (123.45, "", "123"), (1234.5, "", "1,234"),
+        (999.96, "", "1,000"),
+        (1.5e-5, "", "1.5·10⁻⁵"), (-2.0e-7, "s", "−2.0·10⁻⁷ s"), (None, "%", "—"),
+        (math.nan, "", "diverged"), (math.inf, "%", "diverged"), (-3.5, "", "−3.50"),
+    ],
+)  # fmt: skip
+def test_show(value, unit, text):
+    assert show(value, unit) == text
+
+
+def test_show_found_writes_the_interval_like_the_mean():
+    percent = claim(unit="%")
+    assert show_found(percent, Measurement(38.26)) == "38.3 %"
+    assert show_found(percent, Measurement(38.26, 37.1, 39.44)) == "38.3 [37.1, 39.4] %"
+    assert show_found(percent, Measurement(0.5, -0.1, 1.1)) == "0.50 [−0.10, 1.10] %"
+    assert show_found(claim(), Measurement(2.5, 2.4567, 12)) == "2.50 [2.46, 12.00]"
+    assert show_found(claim(unit="passes"), Measurement(5.12)) == "5.12 passes"
+    as_stored = {"value": 38.26, "low": 37.1, "high": 39.44, "n": 3, "method": "", "full_scale": True, "note": ""}
+    assert show_found(percent, as_stored) == "38.3 [37.1, 39.4] %"
+
+
+def test_show_reported():
+    assert show_reported(claim(unit="%")) == "38.0 %"
+    assert show_reported(claim(unit="%", comparison="greater")) == "more than 38.0 %"
+    assert show_reported(claim(comparison="less", value=10)) == "less than 10"
+    assert show_reported(replace(UP, unit="%")) == "more than 0.0 %"
+    assert show_reported(replace(NONE, unit="%")) == "no effect (±1.0 %)"

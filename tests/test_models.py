@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cifar_utils.errors import ParameterError
+from cifar_utils.models import RdfiaNet, SoftmaxRegression, layer_table
+
+
+def test_rdfia_net_layers():
+    rows = layer_table(RdfiaNet(), (3, 32, 32))
+    assert [r["parameters"] for r in rows if r["parameters"]] == [2432, 51264, 102464, 1025000, 10010]
+    assert [r["output"] for r in rows if r["layer"] in ("Conv2d", "MaxPool2d", "Linear")] == [
+        (32, 32, 32), (32, 16, 16), (64, 16, 16), (64, 8, 8), (64, 8, 8), (64, 4, 4), (1000,), (10,),
+    ]  # fmt: skip
+    assert [r["layer"] for r in rows][:3] == ["Conv2d", "ReLU", "MaxPool2d"]
+    total = sum(p.numel() for p in RdfiaNet().parameters())
+    assert total == sum(r["parameters"] for r in rows) == 1_191_170
+
+
+@pytest.mark.parametrize("image", [(1, 8, 8), (3, 28, 28), (1, 17, 9)])
+def test_rdfia_net_on_other_images(image):
+    model = RdfiaNet(classes=7, image=image)
+    assert model(torch.zeros(2, *image)).shape == (2, 7)
+
+
+def test_rdfia_net_refuses_images_too_small():
+    with pytest.raises(ParameterError, match="7x32 are too small"):
+        RdfiaNet(image=(3, 7, 32))
+
+
+def test_rdfia_net_has_no_softmax():
+    torch.manual_seed(0)
+    scores = RdfiaNet()(torch.randn(5, 3, 32, 32))
+    assert not torch.allclose(scores.sum(1), torch.ones(5)) and scores.min() < 0
+
+
+def test_softmax_regression_is_one_linear_map_that_starts_at_zero():
+    model = SoftmaxRegression(3 * 4 * 4, 10)
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(model(x), torch.zeros(2, 10))
+    with torch.no_grad():
+        model.linear.weight.normal_()
+        model.linear.bias.normal_()
+    assert torch.allclose(model(x), x.flatten(1) @ model.linear.weight.T + model.linear.bias, atol=1e-5)
+    assert sum(p.numel() for p in SoftmaxRegression(3072, 10).parameters()) == 30_730
+
+
+def test_layer_table_leaves_the_model_as_it_was():
+    model = RdfiaNet().train()
+    layer_table(model, (3, 32, 32))
+    assert model.training and not any(m._forward_hooks for m in model.modules())
+    with pytest.raises(RuntimeError):
+        layer_table(model, (4, 32, 32))
+    assert model.training and not any(m._forward_hooks for m in model.modules())

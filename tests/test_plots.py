@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from cifar_utils import plots
+from cifar_utils.errors import ParameterError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@pytest.fixture(autouse=True)
+def style():
+    plots.use_house_style()
+
+
+def pixels(png: bytes) -> np.ndarray:
+    """Check that `png` is of a size for a page, and return its pixels, (H, W, 3)."""
+    assert png.startswith(b"\x89PNG") and len(png) < 200_000
+    image = Image.open(io.BytesIO(png))
+    assert 500 <= image.width <= 1600 and 200 <= image.height <= 1600
+    return np.asarray(image.convert("RGB"))
+
+
+def is_stamped(array: np.ndarray) -> bool:
+    """Whether the stamp's red is in the upper right corner."""
+    corner = array[: array.shape[0] // 8, array.shape[1] // 2 :].astype(int)
+    return bool((abs(corner - [0x8C, 0x1C, 0x13]).sum(2) < 12).sum() > 20)
+
+
+def draw_curves():
+    fig, ax = plt.subplots()
+    plots.curves(ax, {"train": [[1, 2, 3], [2, 3, 4]], "val": [[3, 2, 1]]}, ylabel="loss")
+    return fig
+
+
+def draw_confusion():
+    fig, ax = plt.subplots(figsize=(6.2, 5.6))
+    plots.confusion(ax, np.random.default_rng(0).integers(0, 900, (10, 10)), CLASSES)
+    return fig
+
+
+def draw_grid():
+    return plots.image_grid(np.random.default_rng(0).random((10, 32, 32, 3)), CLASSES)
+
+
+def draw_balance():
+    fig, ax = plt.subplots()
+    plots.class_balance(ax, {"train": [4500] * 10, "val": [500] * 10, "test": [1000] * 10}, CLASSES)
+    return fig
+
+
+def draw_heatmap():
+    fig, ax = plt.subplots()
+    plots.heatmap(ax, np.arange(6.0).reshape(2, 3), ["32", "64"], ["0.1", "0.01", "0.001"])
+    return fig
+
+
+@pytest.mark.parametrize("draw", [draw_curves, draw_confusion, draw_grid, draw_balance, draw_heatmap])
+def test_figures_are_png_of_a_sensible_size_and_are_stamped(draw):
+    plain = pixels(plots.png(draw()))
+    assert plain.std() > 5 and not is_stamped(plain)
+    assert not plt.get_fignums()  # closed
+    plots.stamp("sample data")
+    stamped = pixels(plots.png(draw()))
+    assert is_stamped(stamped) and stamped.shape == plain.shape
+    plots.stamp("")
+    assert np.array_equal(pixels(plots.png(draw())), plain)
+
+
+def test_show_displays_one_png(monkeypatch):
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    plots.show(draw_curves())
+    assert len(shown) == 1 and shown[0].data.startswith(b"\x89PNG")
+
+
+def test_curves_mean_and_band_over_seeds():
+    _, ax = plt.subplots()
+    plots.curves(ax, {"ours": [[0.1, 0.2], [0.3, 0.6]]}, percent=True, ylabel="accuracy", xlabel="pass")
+    (line,) = ax.lines
+    assert np.allclose(line.get_ydata(), [20, 40]) and list(line.get_xdata()) == [1, 2]
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    assert np.isclose(corners[:, 1].min(), 10) and np.isclose(corners[:, 1].max(), 60)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("pass", "accuracy") and ax.get_legend() is None
+
+
+def test_curves_of_one_seed_have_no_band_and_many_names_a_legend():
+    _, ax = plt.subplots()
+    plots.curves(ax, {f"run {i}": [[1, 2, 3]] for i in range(10)}, x=[10, 20, 30])
+    assert not ax.collections and len(ax.get_legend().get_texts()) == 10
+    assert list(ax.lines[0].get_xdata()) == [10, 20, 30]
+    looks = {(line.get_color(), str(line.get_linestyle()), line.get_marker()) for line in ax.lines[:8]}
+    assert len({look[1:] for look in looks}) == 8  # told apart without colour
+
+
+def test_curves_of_unequal_lengths_end_with_the_shortest():
+    _, ax = plt.subplots()
+    plots.curves(ax, {"stopped": [[1, 2, 3, 4], [3, 4]]}, x=[1, 2, 3, 4])
+    assert list(ax.lines[0].get_ydata()) == [2, 3] and list(ax.lines[0].get_xdata()) == [1, 2]
+
+
+def test_curves_without_a_run():
+    _, ax = plt.subplots()
+    with pytest.raises(ParameterError, match="no run to draw for 'ours'"):
+        plots.curves(ax, {"ours": []})
+
+
+def test_confusion_writes_shares_of_each_row():
+    _, ax = plt.subplots()
+    plots.confusion(ax, np.array([[8, 2], [0, 0]]), ["cat", "dog"])
+    assert [t.get_text() for t in ax.texts] == ["80", "20", "0", "0"]
+    assert [t.get_color() for t in ax.texts] == ["white", "black", "black", "black"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["cat", "dog"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
+
+
+@pytest.mark.parametrize("shape", [(7, 32, 32, 3), (7, 28, 28)])
+def test_image_grid_leaves_the_rest_empty(shape):
+    images = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    fig = plots.image_grid(images, ["a", "b"], columns=5)
+    assert len(fig.axes) == 10 and [len(ax.images) for ax in fig.axes] == [1] * 7 + [0] * 3
+    assert [ax.get_title() for ax in fig.axes[:3]] == ["a", "b", ""]
+    assert not any(ax.axison for ax in fig.axes)
+
+
+def test_class_balance_has_a_hatch_for_each_split():
+    fig = draw_balance()
+    bars = fig.axes[0].patches
+    assert len(bars) == 30 and len({bar.get_hatch() for bar in bars}) == 3
+    assert [bar.get_height() for bar in bars[:10]] == [4500] * 10
+    assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == ["train", "val", "test"]
+
+
+def test_heatmap_writes_numbers_or_texts_and_survives_nan():
+    _, ax = plt.subplots()
+    table = np.array([[0.0, 1.0], [np.nan, 10.0]])
+    plots.heatmap(ax, table, ["a", "b"], ["c", "d"])
+    assert [t.get_text() for t in ax.texts] == ["0.0", "1.0", "nan", "10.0"]
+    assert ax.texts[0].get_color() == "white" and ax.texts[3].get_color() == "black"  # cividis is dark at 0
+    assert ax.texts[2].get_color() == "black"
+    _, ax = plt.subplots()
+    plots.heatmap(ax, table, ["a", "b"], ["c", "d"], texts=[["w", "x"], ["diverged", "z"]])
+    assert [t.get_text() for t in ax.texts] == ["w", "x", "diverged", "z"]

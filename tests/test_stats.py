@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as sp
+
+from cifar_utils.errors import ParameterError
+from cifar_utils.stats import bootstrap, difference, repeat, summarise
+
+VALUES = [51.2, 49.8, 50.4, 52.1, 50.0]
+OTHER = [50.1, 49.5, 49.9, 51.0, 49.1]
+
+
+def test_summary_equals_scipys_t_interval():
+    found = summarise(VALUES)
+    low, high = sp.t.interval(0.95, 4, loc=np.mean(VALUES), scale=sp.sem(VALUES))
+    assert found.mean == pytest.approx(np.mean(VALUES)) and found.n == 5
+    assert found.std == pytest.approx(np.std(VALUES, ddof=1))
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert found.has_interval and found.method == "95 % t interval over 5 seeds"
+
+
+def test_one_value_has_no_interval():
+    found = summarise([3.0])
+    assert found.mean == 3.0 and math.isnan(found.std) and not found.has_interval
+    assert found.method == "1 seed, no interval"
+
+
+def test_a_diverged_seed_leaves_no_interval():
+    found = summarise([1.0, math.nan])
+    assert math.isnan(found.mean) and not found.has_interval
+
+
+def test_nothing_to_summarise():
+    with pytest.raises(ParameterError, match="no values"):
+        summarise([])
+    with pytest.raises(ParameterError, match="no values"):
+        bootstrap([], "images")
+    with pytest.raises(ParameterError, match="no values"):
+        difference([], [1.0], paired=False)
+
+
+def test_paired_difference_equals_scipy():
+    found = difference(VALUES, OTHER)
+    ci = sp.ttest_rel(VALUES, OTHER).confidence_interval(0.95)
+    assert found.mean == pytest.approx(np.mean(VALUES) - np.mean(OTHER))
+    assert (found.low, found.high) == (pytest.approx(ci.low), pytest.approx(ci.high))
+    assert "paired" in found.method and found.n == 5
+
+
+def test_welch_difference_equals_scipy():
+    found = difference(VALUES, OTHER[:3], paired=False)
+    ci = sp.ttest_ind(VALUES, OTHER[:3], equal_var=False).confidence_interval(0.95)
+    assert found.mean == pytest.approx(np.mean(VALUES) - np.mean(OTHER[:3]))
+    assert (found.low, found.high) == (pytest.approx(ci.low), pytest.approx(ci.high))
+    assert "Welch" in found.method and "5 and 3" in found.method
+
+
+def test_welch_difference_of_single_values_has_no_interval():
+    found = difference([2.0], OTHER, paired=False)
+    assert found.mean == pytest.approx(2 - np.mean(OTHER)) and not found.has_interval
+
+
+def test_paired_difference_of_unequal_lengths():
+    with pytest.raises(ParameterError, match="5 and 3 values"):
+        difference(VALUES, OTHER[:3])
+
+
+def test_bootstrap_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = sum(b.low <= 0.3 <= b.high for b in
+                  (bootstrap(rng.random(200) < 0.3, "images", draws=300) for _ in range(100)))  # fmt: skip
+    assert 88 <= covered <= 99
+
+
+def test_bootstrap_is_seeded_and_close_to_theory():
+    correct = np.arange(10_000) % 10 < 6
+    a, b = bootstrap(correct, "test images"), bootstrap(correct, "test images")
+    assert a == b and a.mean == pytest.approx(0.6) and a.n == 10_000
+    error = math.sqrt(0.6 * 0.4 / 10_000)
+    assert a.low == pytest.approx(0.6 - 1.96 * error, abs=0.1 * error * 1.96)
+    assert a.high == pytest.approx(0.6 + 1.96 * error, abs=0.1 * error * 1.96)
+    assert "10,000 test images" in a.method
+
+
+def test_repeat():
+    assert repeat(lambda seed: seed * 2, 3) == [0, 2, 4]
+    assert repeat(lambda seed: seed, [7, 5]) == [7, 5]
+    for seeds in (0, []):
+        with pytest.raises(ParameterError, match="seeds is 0"):
+            repeat(lambda seed: seed, seeds)
