@@ -145,7 +145,7 @@ class Measurement:
     """What a notebook found for one claim, in the claim's unit.
 
     Attributes:
-        value: the mean, or the exact value.
+        value: the mean, or the exact value; None where the run diverged (JSON knows no NaN).
         low, high: 95 % interval, or None.
         n: how many values the mean is over.
         method: how the interval came about.
@@ -153,13 +153,17 @@ class Measurement:
         note: one sentence for the table.
     """
 
-    value: float
+    value: float | None
     low: float | None = None
     high: float | None = None
     n: int = 1
     method: str = ""
     full_scale: bool = True
     note: str = ""
+
+    def __post_init__(self):
+        if self.value is not None and not math.isfinite(self.value):
+            object.__setattr__(self, "value", None)
 
     @classmethod
     def of(cls, value: float | Summary, full_scale: bool = True, note: str = "") -> Measurement:
@@ -183,7 +187,7 @@ def judge(claim: Claim, found: Measurement, sample: bool) -> str:
         return "reproduced" if _agrees(claim, found.value) else "corrected"
     if not found.full_scale:
         return "not run at full scale"
-    if not math.isfinite(found.value):
+    if found.value is None:
         return "differs"
     low = found.value if found.low is None else found.low
     high = found.value if found.high is None else found.high
@@ -198,7 +202,9 @@ def judge(claim: Claim, found: Measurement, sample: bool) -> str:
     return "not resolved" if _reaches(claim, low, high) else "differs"
 
 
-def _agrees(claim: Claim, value: float) -> bool:
+def _agrees(claim: Claim, value: float | None) -> bool:
+    if value is None:
+        return False
     target, slack = claim.value or 0.0, claim.tolerance * (1 + 1e-9) + 1e-12
     if claim.comparison == "greater":
         return value > target - (slack if claim.tolerance else 0)
@@ -254,6 +260,8 @@ def show_reported(claim: Claim) -> str:
 def show_found(claim: Claim, found: dict | Measurement) -> str:
     """Return a measurement as text for a table: value, and interval where there is one."""
     m = found if isinstance(found, Measurement) else Measurement(**found)
+    if m.value is None:
+        return "diverged"
     if m.low is None:
         return show(m.value, claim.unit)
     value, low, high = (show(v, claim.unit, like=m.value).removesuffix(claim.unit).strip() for v in

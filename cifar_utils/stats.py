@@ -61,8 +61,13 @@ def bootstrap(values: Sequence[float], unit: str, draws: int = 2000, seed: int =
 
     The interval speaks of other items drawn like these for the *same* trained model, not of
     other seeds.
+
+    Raises:
+        ParameterError: there are no values.
     """
     values = np.asarray(values, dtype=np.float64)
+    if len(values) < 2:
+        return summarise(values, unit)
     rng = np.random.default_rng(seed)
     means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
     low, high = np.quantile(means, [0.025, 0.975])
@@ -75,7 +80,7 @@ def difference(a: Sequence[float], b: Sequence[float], paired: bool = True) -> S
     """Return the summary of mean(a) - mean(b): paired by seed, or with Welch's interval.
 
     Raises:
-        ParameterError: paired sequences of different lengths.
+        ParameterError: paired sequences of different lengths, or an empty one.
     """
     if paired:
         if len(a) != len(b):
@@ -84,7 +89,7 @@ def difference(a: Sequence[float], b: Sequence[float], paired: bool = True) -> S
     from scipy.stats import ttest_ind
 
     if min(len(a), len(b)) < 2:
-        return summarise([float(np.mean(a) - np.mean(b))])
+        return summarise([summarise(a).mean - summarise(b).mean])
     ci = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     gap = float(np.mean(a) - np.mean(b))
     return Summary(gap, math.nan, float(ci.low), float(ci.high), len(a) + len(b),
