@@ -20,14 +20,18 @@ from .errors import RunError
 from .ledger import REPORTS, load_reports
 from .params import PROFILES
 from .paths import root
+from .record import RECORD_MIME
 from .scoreboard import readme_table, update_readme
 
 __all__ = ["build", "build_profile", "build_published", "readme_table", "root", "update_readme"]
 
 _MARK = re.compile(r"<!-- generated: ([a-z-]+)(?: ([a-z0-9]+))? -->")
 
+#: What a profile ran on, in a few words.
+EFFORT = {"smoke": "sample data", "quick": "real data, two CPU cores", "full": "real data, one GPU"}
+
 #: What a build with a label writes above every page.
-BANNER = "Your own run at profile {label}{sample}. The published book is another one: <code>make book</code>."
+BANNER = "Your own run at profile {label}{sample}. The published book is another one: make book."
 
 
 def build_published() -> Path:
@@ -87,7 +91,7 @@ def stage(chapters: Path, results: Path, source: Path, label: str = "") -> Path:
     (source / "chapters").mkdir()
     records = {k: r for k, r in scoreboard.read_records(results).items() if (chapters / f"{k}.ipynb").exists()}
     for name in records:
-        shutil.copyfile(chapters / f"{name}.ipynb", source / "chapters" / f"{name}.ipynb")
+        _stage_chapter(chapters / f"{name}.ipynb", source / "chapters" / f"{name}.ipynb")
     toc = yaml.safe_load((root() / "_toc.yml").read_text(encoding="utf-8"))
     listed = {file.removeprefix("chapters/") for file in toc_files(toc)}
     if strangers := sorted(set(records) - listed):
@@ -100,6 +104,15 @@ def stage(chapters: Path, results: Path, source: Path, label: str = "") -> Path:
     )
     _Pages(source, records, results / "benchmarks.json").write()
     return source
+
+
+def _stage_chapter(chapter: Path, target: Path) -> None:
+    """Copy an executed notebook without the record that it carries, which no page shows."""
+    notebook = json.loads(chapter.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(RECORD_MIME, None)
+    target.write_text(json.dumps(notebook, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def toc_files(toc: object) -> Iterator[str]:
@@ -169,10 +182,9 @@ class _Pages:
         if not self.records:
             return f"No chapter is published yet; {planned} are planned."
         latest = max(record["started"] for record in self.records.values())[:10]
-        by = [(p, sum(r["profile"] == p for r in self.records.values())) for p in PROFILES]
-        at = ", ".join(f"{n} at profile `{p}`" for p, n in by if n)
-        return (f"**{len(self.records)} of {planned} planned chapters** are here ({at}; "
-                f"latest run {latest}). {scoreboard.sentence(self.rows)}")  # fmt: skip
+        by = {p: sum(record["profile"] == p for record in self.records.values()) for p in PROFILES}
+        at = " and ".join(f"{n} at profile `{p}` ({EFFORT[p]})" for p, n in by.items() if n)
+        return f"**Chapters: {len(self.records)} of {planned} planned**, {at}. Latest run: {latest}."
 
     def _highlights(self, up: str) -> str:
         chosen = scoreboard.most_telling(self.rows, 8)
@@ -220,7 +232,7 @@ class _Pages:
             return "The last benchmark run left no result. `make bench` measures again."
         (self.source / "_static" / "benchmarks.png").write_bytes(draw_benchmarks(pairs))
         environment = stored.get("environment", {}) if isinstance(stored, dict) else {}
-        return benchmark_text(pairs, environment, f"/{'_static/benchmarks.png'}")
+        return benchmark_text(pairs, environment, "/_static/benchmarks.png")
 
 
 def _split_plan(text: str, file: str) -> tuple[list[dict], str]:
@@ -269,9 +281,8 @@ def benchmark_text(pairs: list[dict], environment: dict, image: str) -> str:
     ]  # fmt: skip
     for p in pairs:
         ours, base = (f"{p[k]:,.4g}" if p[k] < 1000 else f"{p[k]:,.0f}" for k in ("ours", "baseline"))
-        lines.append(
-            f"| {p['name']} | {ours} {p['unit']} | {base} {p['unit']} | {p['ratio']:.3g} | {p.get('note', '')} |"
-        )
+        note = scoreboard.cell(p.get("note", ""))
+        lines.append(f"| {p['name']} | {ours} {p['unit']} | {base} {p['unit']} | {p['ratio']:.3g} | {note} |")
     if environment:
         lines += ["", "Measured on: " + ", ".join(f"{k} {v}" for k, v in environment.items()) + "."]
     return "\n".join(lines)
@@ -285,7 +296,7 @@ def _jupyter_book(source: Path, work: Path) -> Path:
         "--path-output", str(out), "--config", str(source / "_config.yml"), "--toc", str(source / "_toc.yml"),
         "-n", "-W", "--keep-going",
     ]  # fmt: skip
-    path = os.pathsep.join(filter(None, [str(root()), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         command, cwd=source, env={**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "MPLBACKEND": "agg"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",

@@ -11,13 +11,21 @@ from pathlib import Path
 
 from .cards import SIGNS, badge
 from .errors import RunError
-from .ledger import KINDS, VERDICTS, Claim, Measurement, judge, load_reports, show_found, show_reported
+from .ledger import VERDICTS, Claim, Measurement, judge, load_reports, show_found, show_reported
 
 #: Verdicts that settle a claim, one way or the other.
 DECIDED = ("reproduced", "corrected", "differs")
 
 #: How many rows the README shows at most; the scoreboard has them all.
 README_ROWS = 15
+
+#: Every kind of claim, for a reader.
+KINDS_IN_WORDS = {
+    "measured": "A number that came out of an experiment",
+    "direction": "An effect's sign, or its absence",
+    "derivation": "Follows from definitions",
+    "setting": "A choice that the report states",
+}
 
 _FIELDS = {f.name for f in fields(Measurement)}
 
@@ -93,6 +101,8 @@ def sentence(table: Sequence[Row]) -> str:
         return "The ledger holds no claim yet."
     by = counts(table)
     waiting = by.pop("not run", 0)
+    if not by:
+        return f"{_many(waiting, 'claim').capitalize()} in the ledger, none run yet."
     parts = [f"{n} {verdict}" for verdict, n in by.items()]
     if waiting:
         parts.append(f"{waiting} not run yet")
@@ -126,8 +136,8 @@ def most_telling(table: Sequence[Row], limit: int) -> list[Row]:
 def tiles(table: Sequence[Row], page: str = "scoreboard.html") -> str:
     """Return one tile a verdict with its count, each a link to the scoreboard filtered by it."""
     lines = [
-        f'<a class="cu-tile cu-{_slug(verdict)}" href="{page}?verdict={_slug(verdict)}" title="{escape(VERDICTS[verdict])}">'
-        f"<b>{n}</b><span>{SIGNS[verdict]}&nbsp;{verdict}</span></a>"
+        f'<a class="cu-tile cu-{_slug(verdict)}" href="{page}?verdict={_slug(verdict)}" '
+        f'title="{escape(VERDICTS[verdict])}"><b>{n}</b><span>{SIGNS[verdict]}&nbsp;{verdict}</span></a>'
         for verdict, n in counts(table).items()
     ]
     return f'<div class="cu-tiles">{"".join(lines)}</div>' if lines else "<p>The ledger holds no claim yet.</p>"
@@ -174,9 +184,9 @@ def _html_row(row: Row, page: str | None, search: bool) -> str:
 def filters() -> str:
     """Return the names behind the scoreboard's filters, as JSON that scoreboard.js reads."""
     names = {
-        "report": {r.id: f"{r.id.upper()}: {r.title}" for r in load_reports().values() if r.claims},
-        "kind": {kind: kind for kind in KINDS},
-        "verdict": {_slug(v): f"{SIGNS[v]} {v}" for v in VERDICTS},
+        "report": {r.id: [r.id.upper(), f"{r.title} ({r.course})"] for r in load_reports().values()},
+        "kind": {kind: [kind, meaning] for kind, meaning in KINDS_IN_WORDS.items()},
+        "verdict": {_slug(v): [f"{SIGNS[v]} {v}", meaning] for v, meaning in VERDICTS.items()},
     }
     text = json.dumps(names, ensure_ascii=False).replace("<", "\\u003c")
     return f'<script type="application/json" id="cu-filter-names">{text}</script>'
@@ -202,10 +212,10 @@ def readme_table(results: Path) -> str:
     for row in most_telling(table, README_ROWS):
         if row.claim.report != report:
             report = row.claim.report
-            lines.append(f"| **{report.upper()}: {_cell(load_reports()[report].title)}** | | | |")
-        says = f"[{_cell(row.claim.says)}](book/chapters/{row.claim.notebook}.ipynb)"
+            lines.append(f"| **{report.upper()}: {cell(load_reports()[report].title)}** | | | |")
+        says = f"[{cell(row.claim.says)}](book/chapters/{row.claim.notebook}.ipynb)"
         verdict = f"{SIGNS[row.verdict]} {row.verdict}"
-        lines.append(f"| {says} | {_cell(row.reported)} | {_cell(row.reproduced)} | {verdict} |")
+        lines.append(f"| {says} | {cell(row.reported)} | {cell(row.reproduced)} | {verdict} |")
     if judged > README_ROWS:
         lines += ["", f"These are {README_ROWS} of {judged} judged claims; the book's scoreboard has all of them."]
     return "\n".join(lines)
@@ -244,5 +254,6 @@ def _many(n: int, what: str) -> str:
     return f"{n} {what}" + ("" if n == 1 else "s")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return text that may stand in a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("[", "\\[").replace("]", "\\]")

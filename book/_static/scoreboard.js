@@ -31,10 +31,11 @@ document.addEventListener("DOMContentLoaded", () => {
     const label = document.createElement("span");
     label.textContent = filter;
     group.append(label);
-    for (const [value, name] of Object.entries(values)) {
+    for (const [value, [name, meaning]] of Object.entries(values)) {
       if (!rows.some(({ row }) => row.dataset[filter] === value)) continue;
       const chip = document.createElement("button");
       chip.type = "button";
+      chip.title = meaning;
       chip.addEventListener("click", () => {
         if (!chosen[filter].delete(value)) chosen[filter].add(value);
         show();

@@ -1,0 +1,234 @@
+"""The published book, rendered and opened: figures, links, console, requests, phone width, scoreboard."""
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from cifar_utils import book, scoreboard
+from cifar_utils.paths import root
+
+WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
+FILE_NAME = re.compile(r".*\.(png|jpe?g|svg|gif)", re.IGNORECASE)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    if find_spec("jupyter_book") is None:
+        pytest.skip("jupyter-book is not installed")
+    out = tmp_path_factory.mktemp("site") / "html"
+    return book.build(root() / "book" / "chapters", root() / "results", out).parent
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    skip = {"genindex.html", "search.html", "py-modindex.html"}
+    found = {path.relative_to(site).as_posix(): Page(path) for path in sorted(site.rglob("*.html"))
+             if "_static" not in path.parts and path.name not in skip}  # fmt: skip
+    assert "index.html" in found and len(found) > 10
+    return found
+
+
+class Page(HTMLParser):
+    """Links, images and anchors of one page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.links, self.images, self.ids, self.captions, self._in_figure = [], [], set(), [], 0
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.ids.update(found[key] for key in ("id", "name") if found.get(key))
+        if tag == "figure":
+            self._in_figure += 1
+        if tag == "img":
+            self.images.append({**found, "in_figure": self._in_figure > 0})
+        for key in ("href", "src"):
+            if found.get(key):
+                self.links.append(found[key])
+
+    def handle_endtag(self, tag):
+        self._in_figure -= tag == "figure"
+
+
+def test_every_internal_link_leads_to_a_file_and_an_anchor(site, pages):
+    broken, known = [], {}
+    for name, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc or link.startswith("//"):
+                continue
+            target = (site / name).parent / unquote(parts.path) if parts.path else site / name
+            target = Path(os.path.normpath(target))
+            if not target.is_file():
+                broken.append(f"{name}: {link}")
+            elif parts.fragment and target.suffix == ".html":
+                key = target.relative_to(site).as_posix()
+                if key not in pages and key not in known:
+                    known[key] = Page(target)
+                if unquote(parts.fragment) not in (pages.get(key) or known[key]).ids:
+                    broken.append(f"{name}: {link}")
+    assert not broken
+
+
+def test_every_figure_says_what_it_shows_and_has_a_number(pages):
+    poor = []
+    for name, page in pages.items():
+        for image in page.images:
+            alt = (image.get("alt") or "").strip()
+            if not alt or FILE_NAME.fullmatch(alt):
+                poor.append(f"{name}: {image.get('src')} has alt text {alt!r}")
+        shown = [i for i in page.images if "_images/" in i["src"]]
+        poor += [f"{name}: {i['src']} has no caption" for i in shown if not i["in_figure"]]
+        if page.text.count('class="caption-number"') < len(shown):
+            poor.append(f"{name}: {len(shown)} figures, fewer numbers")
+    assert not poor
+
+
+def test_every_chapter_that_is_published_has_a_page(pages):
+    for name in scoreboard.read_records(root() / "results"):
+        assert f"chapters/{name}.html" in pages
+
+
+def test_no_page_shows_a_traceback_or_a_path_of_the_machine(pages):
+    for name, page in pages.items():
+        assert "Traceback (most recent call last)" not in page.text, name
+        assert not re.search(r"/(home|root|Users|work)/\w", re.sub(r"https?://\S+", "", page.text)), name
+        assert "<!-- generated:" not in page.text, name
+
+
+# ---- in a browser ----
+
+
+def _chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser(site):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with playwright.sync_playwright() as p:
+        path = _chromium() or p.chromium.executable_path
+        if not path or not Path(path).exists():
+            pytest.skip("no Chromium on this machine; the checks of the HTML itself have run")
+        instance = p.chromium.launch(executable_path=path, args=arguments)
+        yield instance
+        instance.close()
+
+
+@pytest.fixture(params=WIDTHS)
+def tab(request, browser, address):
+    """A tab that notes whatever goes wrong in it."""
+    width, height = WIDTHS[request.param]
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.trouble = []
+    page.on("console", lambda m: page.trouble.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda error: page.trouble.append(f"script: {error}"))
+    page.on("requestfailed", lambda r: page.trouble.append(f"failed: {r.url}"))
+    page.on("response", lambda r: page.trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:"))
+            else page.trouble.append(f"elsewhere: {r.url}"))  # fmt: skip
+    yield page
+    context.close()
+
+
+def test_every_page_opens_whole_and_without_complaint(tab, address, pages):
+    for name in pages:
+        tab.goto(f"{address}/{name}", wait_until="load")
+        images = tab.eval_on_selector_all(
+            "img", "all => Promise.all(all.map(async i => { i.loading = 'eager'; await i.decode().catch(() => 0);"
+                   " return [i.src, i.naturalWidth] }))")  # fmt: skip
+        tab.trouble += [f"{name}: image {src} is empty" for src, width in images if not width]
+        if tab.query_selector(".math"):
+            tab.wait_for_selector("mjx-container svg", state="attached")
+        if errors := tab.query_selector_all("[data-mjx-error], mjx-merror"):
+            tab.trouble.append(f"{name}: {len(errors)} formulas cannot be read")
+        beyond = tab.evaluate(
+            "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
+        )
+        if beyond > 0:
+            tab.trouble.append(f"{name}: {beyond} pixels wider than the window")
+    assert not tab.trouble
+
+
+def test_the_landing_page_says_the_essential_on_one_screen(tab, address):
+    tab.goto(f"{address}/index.html")
+    height = tab.viewport_size["height"]
+    bottom = tab.eval_on_selector(".cu-tiles", "e => e.getBoundingClientRect().bottom")
+    assert bottom <= height
+    if tab.viewport_size["width"] > 1000:
+        assert tab.eval_on_selector(".cu-next", "e => e.getBoundingClientRect().bottom") <= height
+
+
+def test_the_scoreboards_filters_hide_rows_and_bring_them_back(tab, address):
+    def visible():
+        return tab.locator("#cu-scoreboard tbody tr:visible").count()
+
+    tab.goto(f"{address}/scoreboard.html")
+    total = visible()
+    assert total == len(scoreboard.rows({}))
+    first = tab.get_by_role("group", name="verdict").get_by_role("button").first
+    wanted = int(first.locator("b").inner_text())
+    first.focus()
+    tab.keyboard.press("Enter")
+    assert first.get_attribute("aria-pressed") == "true"
+    assert visible() == wanted and "verdict=" in tab.url
+    tab.reload()
+    assert visible() == wanted
+    tab.get_by_role("searchbox", name="Search claims").fill("no claim says this")
+    assert visible() == 0
+    tab.get_by_role("button", name="Show all").click()
+    assert visible() == total and "?" not in tab.url
+
+
+def test_without_scripts_the_whole_scoreboard_shows(browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/scoreboard.html")
+    assert page.locator("#cu-scoreboard tbody tr:visible").count() == len(scoreboard.rows({}))
+    context.close()
+
+
+def test_in_the_dark_figures_and_cards_can_be_read(browser, address, pages):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    for name in (n for n in pages if n.startswith("chapters/") or n == "benchmarks.html"):
+        page.goto(f"{address}/{name}")
+        assert page.get_attribute("html", "data-theme") == "dark"
+        styles = "all => all.map(e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).filter])"
+        for ground, effect in page.eval_on_selector_all("figure img", styles):
+            assert (ground, effect) == ("rgb(255, 255, 255)", "none")
+        for text in page.eval_on_selector_all(
+            ".cu-card dd, .cu-ledger td", "all => all.map(e => getComputedStyle(e).color)"
+        ):
+            assert min(map(int, re.findall(r"\d+", text)[:3])) > 150, f"dark text {text} on dark ground in {name}"
+    context.close()
