@@ -204,9 +204,9 @@ class _Pages:
             return "None of this report's claims are in the ledger yet."
         return f"{scoreboard.sentence(rows)}\n\n{scoreboard.tiles(rows, f'{up}scoreboard.html')}"
 
-    def _course(self, up: str, report: str) -> str:
+    def _title(self, up: str, report: str) -> str:
         found = load_reports().get(report)
-        return f"Course: {found.course}." if found else ""
+        return f"*{found.title}*, in the course *{found.course}*." if found else ""
 
     def _chapters(self, up: str, report: str) -> str:
         lines = []

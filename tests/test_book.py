@@ -261,5 +261,5 @@ def test_every_report_has_a_page_that_says_what_is_planned():
         page = root() / "book" / "reports" / f"{report}.md"
         plan, text = book._split_plan(page.read_text(encoding="utf-8"), page.name)
         assert all({"part", "about"} <= set(entry) for entry in plan)
-        for name in ("report", "chapters", "course"):
+        for name in ("title", "report", "chapters"):
             assert f"<!-- generated: {name} {report} -->" in text
