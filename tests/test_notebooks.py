@@ -109,3 +109,9 @@ def test_published_chapter_has_the_present_text_and_code(published):
 def test_order_of_the_book_is_in_the_toc_alone():
     toc = yaml.safe_load((root() / "_toc.yml").read_text())
     assert toc["format"] == "jb-book" and toc["root"] == "index"
+
+
+def test_colab_fetches_the_repository_that_the_book_names(cells):
+    """Colab opens one file alone, so every notebook says where the project is."""
+    url = yaml.safe_load((root() / "_config.yml").read_text())["repository"]["url"]
+    assert any("google.colab" in source(c) and url in source(c) for c in cells)
