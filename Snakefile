@@ -2,10 +2,9 @@
 #   snakemake --cores 2 --config profile=quick only=a1_q1_softmax_regression
 # A second run does nothing; an edited notebook reruns itself and what needs it.
 import sys
-from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
-from cifar_utils import params, runner
+from cifar_utils import params, record, runner
 
 PROFILE = config.get("profile", "smoke")
 if PROFILE not in params.PROFILES:
@@ -14,7 +13,7 @@ NAMES = runner.notebooks()
 if config.get("only"):
     params.notebook_path(config["only"])
     NAMES = [config["only"]]
-CODE = sorted(str(p) for p in Path("cifar_utils").rglob("*.py"))
+CODE = [str(p.relative_to(runner.root())) for p in record.code_files()]
 
 
 wildcard_constraints:

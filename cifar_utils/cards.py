@@ -89,4 +89,5 @@ def ledger_table(rows: list[tuple[Claim, dict]]) -> str:
             f"<td>{badge(found['verdict'])}</td></tr>"
         )
     head = "<tr><th>The report says</th><th>Reported</th><th>Reproduced</th><th>Verdict</th></tr>"
-    return f'<div class="cu-scroll"><table class="cu-ledger"><thead>{head}</thead><tbody>{"".join(lines)}</tbody></table></div>'
+    body = f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
+    return f'<div class="cu-scroll"><table class="cu-ledger">{body}</table></div>'

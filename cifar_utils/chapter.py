@@ -15,7 +15,7 @@ from IPython.display import display
 from . import cards, environment, params, plots
 from . import data as data_module
 from .errors import LedgerError, ParameterError, RunError
-from .ledger import Claim, Measurement, judge, load_claims, load_reports, show_found
+from .ledger import Claim, Measurement, judge, load_claims, show_found
 from .paths import root
 from .record import RECORD_MIME, code_fingerprint
 from .stats import Summary
@@ -198,9 +198,3 @@ class Chapter:
         rows: list[tuple[Claim, dict]] = [(self._claims[k], m) for k, m in record["measurements"].items()]
         table = cards.ledger_table(rows)
         display({"text/html": table, "text/plain": self.verdicts(), RECORD_MIME: record}, raw=True)
-
-
-def report_title(report_id: str) -> str:
-    """Return `title (course)` of a report."""
-    report = load_reports()[report_id]
-    return f"{report.title} ({report.course})"

@@ -143,6 +143,9 @@ def _seal(path: Path) -> dict:
         cell_outputs = [o for o in outputs if not (o.get("name") == "stderr" and _is_progress("".join(o["text"])))]
         if cell["cell_type"] == "code":
             cell["outputs"] = cell_outputs
+        tags = cell["metadata"].get("tags", [])
+        if "injected-parameters" in tags and "hide-input" not in tags:
+            tags.append("hide-input")  # the header card comes first for a reader
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return record_of(path)
 

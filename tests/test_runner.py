@@ -24,7 +24,8 @@ import json
 from IPython.display import display
 from cifar_utils.record import code_fingerprint
 record = {"notebook": "NAME", "profile": profile, "parameters": {"profile": profile, "data": data, "device": device,
-          "seeds": seeds, "lr": lr}, "sample": data == "sample", "code": code_fingerprint("NAME"), "measurements": {}, "data": {}}
+          "seeds": seeds, "lr": lr}, "sample": data == "sample", "code": code_fingerprint("NAME"),
+          "measurements": {}, "data": {}}
 display({"text/plain": "done", "application/vnd.cifar-utils.record+json": record}, raw=True)
 """
 
