@@ -440,6 +440,28 @@ def test_evaluate_leaves_the_mode_and_makes_no_gradients(images, mode):
     assert accuracy == pytest.approx((scores.argmax(1) == images.y).double().mean().item())
 
 
+def test_fit_trains_in_training_mode_and_evaluate_records_nothing_for_gradients(images):
+    seen = []
+
+    class Watched(Net):
+        def forward(self, x):
+            seen.append((self.training, torch.is_grad_enabled()))
+            return super().forward(x)
+
+    model = Watched().eval()
+    batches = Batches(images, 30)
+    fit(model, batches, torch.optim.SGD(model.parameters(), 0.1), epochs=2, evaluate_on={"val": batches})
+    assert seen == [(True, True), (True, True), (False, False), (False, False)] * 2
+
+
+def test_seconds_add_up_over_a_kill(images, tmp_path, monkeypatch):
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(train.time, "perf_counter", lambda: next(clock))
+    path = tmp_path / "run.safetensors"
+    assert run(images, epochs=3, checkpoint=path)[1].seconds == 30
+    assert run(images, epochs=5, checkpoint=path)[1].seconds == 50
+
+
 def test_fit_uses_one_batch_call_a_step(images, monkeypatch):
     calls = []
     original = Batches.batch
