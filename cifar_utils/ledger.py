@@ -44,7 +44,7 @@ class Claim:
             `derivation` (follows from definitions) or `setting` (a choice the report states).
         notebook: the notebook that answers it.
         value: what the report says, in `unit`; for a direction, the threshold (0 by default).
-        unit: `%` for percent, otherwise a word; may be empty.
+        unit: `%` for percent, `points` for differences of percentages, otherwise a word; may be empty.
         tolerance: how far from `value` still agrees, in `unit`.
         comparison: how our value should stand to `value`: `equal`, `greater` or `less`.
     """
@@ -235,7 +235,7 @@ def show(value: float | None, unit: str = "", like: float | None = None) -> str:
     if not math.isfinite(value):
         return "diverged"
     like = value if like is None or not math.isfinite(like) else like
-    if unit == "%":
+    if unit in ("%", "points"):
         text = f"{value:.{2 if 0 < abs(like) < 1 else 1}f}"
     elif like == int(like) and value == int(value) and abs(value) < 1e15:
         text = f"{int(value):,}"

@@ -23,9 +23,9 @@ _stamp = ""
 def use_house_style() -> None:
     """Set matplotlib's defaults for the book's figures."""
     plt.rcParams.update({
-        "figure.figsize": (7.2, 3.6), "figure.dpi": 110, "figure.constrained_layout.use": True,
+        "figure.figsize": (6.2, 3.6), "figure.dpi": 110, "figure.constrained_layout.use": True,
         "figure.facecolor": "white", "savefig.facecolor": "white",
-        "font.size": 11, "axes.titlesize": 11.5, "axes.labelsize": 11, "legend.fontsize": 10,
+        "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "legend.fontsize": 11,
         "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
         "legend.frameon": False, "lines.linewidth": 1.8, "image.cmap": "cividis",
         "axes.prop_cycle": plt.cycler(color=COLOURS),
@@ -93,7 +93,7 @@ def confusion(ax, matrix: np.ndarray, classes: Sequence[str]) -> None:
     share = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     ax.imshow(share, vmin=0, vmax=100, cmap="Blues")
     for i, j in np.ndindex(*share.shape):
-        ax.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=8,
+        ax.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=9,
                 color="white" if share[i, j] > 55 else "black")  # fmt: skip
     ticks = range(len(classes))
     ax.set_xticks(ticks, classes, rotation=45, ha="right", rotation_mode="anchor")
