@@ -1,8 +1,8 @@
 """Measure the package against what it replaces and write results/benchmarks.json.
 
 Ours and the baseline are measured in turn, so that a slow minute of the machine hits both; each
-number is the median of five rounds after a warm-up. `python benchmarks/run.py` takes about four
-minutes on two cores; `--small` tries the script out in half a minute and writes nothing.
+number is the median of five rounds after a warm-up. `python benchmarks/run.py` takes about five
+minutes on two quiet cores; `--small` tries the script out in a minute and writes nothing.
 """
 
 from __future__ import annotations
@@ -38,17 +38,22 @@ BATCH = 128
 STATS = (torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616]))
 
 
-def in_turn(work: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Return the seconds of every round of each piece of work, run in turn, one warm-up first."""
-    seconds: dict[str, list[float]] = {name: [] for name in work}
-    for step in range(rounds + 1):
-        order = list(work) if step % 2 else list(reversed(work))
-        for name in order:
-            started = time.perf_counter()
-            work[name]()
-            if step:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+def in_turn(work: dict[str, Callable[[], object]], slices: int = 1) -> dict[str, float]:
+    """Return the median seconds of a round of each piece of work; the first round only warms up.
+
+    A round does everything `slices` times in turn, in alternating order, so that a machine whose speed
+    drifts does not favour either side.
+    """
+    rounds = []
+    for _ in range(ROUNDS + 1):
+        seconds = dict.fromkeys(work, 0.0)
+        for turn in range(slices):
+            for name in work if (turn + len(rounds)) % 2 else reversed(work):
+                started = time.perf_counter()
+                work[name]()
+                seconds[name] += time.perf_counter() - started
+        rounds.append(seconds)
+    return {name: statistics.median(seconds[name] for seconds in rounds[1:]) for name in work}
 
 
 def row(name: str, ours: float, baseline: float, unit: str, note: str) -> dict:
@@ -115,7 +120,7 @@ def loader_vs_dataloader(count: int = 50_000) -> dict:
         return work
 
     seconds = in_turn({"ours": consume(batches)} | {str(w): consume(loader) for w, loader in loaders.items()})
-    rate = {name: len(split) / statistics.median(values) for name, values in seconds.items()}
+    rate = {name: len(split) / value for name, value in seconds.items()}
     best = max(("0", "2"), key=rate.get)
     note = (
         f"{which}; random crop with padding 4, flip, normalisation, float32 batches of {BATCH}; the DataLoader "
@@ -124,10 +129,9 @@ def loader_vs_dataloader(count: int = 50_000) -> dict:
     return row("loader_vs_dataloader", rate["ours"], rate[best], "img/s", note)
 
 
-def step_overhead(steps: int = 60) -> dict:
+def step_overhead(slices: int = 24, steps: int = 5) -> dict:
     """Milliseconds a step of `train.fit`, batches and bookkeeping included, over a bare step."""
-    split = synthetic(steps * BATCH)
-    batches = Batches(split, BATCH, crop=4, flip=True, stats=STATS)
+    batches = Batches(synthetic(10_000), BATCH, crop=4, flip=True, stats=STATS, steps=steps)
     x, y = next(iter(batches))
 
     def network():
@@ -149,11 +153,11 @@ def step_overhead(steps: int = 60) -> dict:
     def loop() -> None:
         fit(looped, batches, loop_optimizer, epochs=1)
 
-    seconds = in_turn({"loop": loop, "bare": bare})
-    ours, baseline = (1000 * statistics.median(seconds[k]) / steps for k in ("loop", "bare"))
+    seconds = in_turn({"loop": loop, "bare": bare}, slices)
+    ours, baseline = (1000 * seconds[k] / (slices * steps) for k in ("loop", "bare"))
     note = (
-        f"RdfiaNet, SGD with momentum, batches of {BATCH} random images, {steps} steps a round; the bare step "
-        "(forward, loss, backward, update) repeats one batch, the loop makes a cropped and "
+        f"RdfiaNet, SGD with momentum, batches of {BATCH} random images, a round is {slices} times {steps} steps in "
+        "turn; the bare step (forward, loss, backward, update) repeats one batch, the loop makes a cropped and "
         "flipped batch each time and keeps its history. At most 1.05 was wanted."
     )
     return row("step_overhead", ours, baseline, "ms/step", note)
@@ -170,7 +174,7 @@ def import_time() -> dict:
         "torch": importing("import torch"),
     })  # fmt: skip
     note = "cifar_utils.data, .train and .models against torch alone, fresh interpreters. At most 1.2 was wanted."
-    return row("import_time", *(statistics.median(seconds[k]) for k in ("ours", "torch")), "s", note)
+    return row("import_time", seconds["ours"], seconds["torch"], "s", note)
 
 
 def table(rows: list[dict]) -> str:
@@ -192,7 +196,7 @@ def main() -> None:
                         help="measure one; write nothing")  # fmt: skip
     parser.add_argument("--out", type=Path, default=root() / "results" / "benchmarks.json")
     options = parser.parse_args()
-    sizes = {"loader_vs_dataloader": 5_000, "step_overhead": 10} if options.small else {}
+    sizes = {"loader_vs_dataloader": 5_000, "step_overhead": 1} if options.small else {}
     rows = []
     for measure in (import_time, step_overhead, loader_vs_dataloader):
         if options.only in (None, measure.__name__):
