@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cifar_utils import chapter, plots
-from cifar_utils.chapter import RECORD_MIME, report_title, start
+from cifar_utils.chapter import RECORD_MIME, start
 from cifar_utils.errors import LedgerError, ParameterError, RunError
 from cifar_utils.stats import summarise
 
@@ -255,7 +255,3 @@ def test_artifacts_pass_from_notebook_to_notebook(page, project, monkeypatch):
         path.write_bytes(b"1")
         assert run.artifact("w.bin", of=NAME) == path
         assert path.is_relative_to(base or project / "runs" / "smoke")
-
-
-def test_report_title(page):
-    assert report_title("a1") == "A report (A course)"
