@@ -22,7 +22,7 @@ from .record import code_fingerprint, record_of, write_json
 
 #: Without these, glibc gives every large tensor back to the system and asks for it again at each step:
 #: small convolutional networks then train at two thirds of their speed. They change no number.
-_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 
 _BAR = re.compile(r"\d+%\|.*\|")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -106,7 +106,7 @@ def _execute(name: str, values: dict, folder: Path) -> Path:
         (folder / old).unlink(missing_ok=True)  # what is there afterwards is of this run
     draft = folder / f"{name}.partial.ipynb"
     os.environ["CIFAR_UTILS_RUN_DIR"] = str(folder)
-    for name_of, value in _KEEP_MEMORY.items():
+    for name_of, value in KEEP_MEMORY.items():
         os.environ.setdefault(name_of, value)
     try:
         papermill.execute_notebook(
