@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 from .errors import RunError
-from .params import PROFILES
+from .params import PROFILES, notebook_path
 from .paths import root
 from .record import record_of, write_json
 from .runner import run_dir
@@ -27,7 +26,7 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
 
     Raises:
         RunError: there is no finished run; it is on sample data; it holds an error or a path of this
-            machine; or a run at a larger profile is published already.
+            machine; its code was changed since; or a run at a larger profile is published already.
     """
     source = run_dir(profile) / f"{name}.ipynb"
     if not source.exists():
@@ -51,9 +50,34 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
             )
     chapter.parent.mkdir(parents=True, exist_ok=True)
     results.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, chapter)
+    chapter.write_text(_with_present_prose(source, name), encoding="utf-8")
     write_json(results, record)
     return chapter
+
+
+def _with_present_prose(run: Path, name: str) -> str:
+    """Return the executed notebook with the text cells of the present source.
+
+    Text holds no number but by glue, so mending a sentence needs no new run; changed code does.
+
+    Raises:
+        RunError: a code cell was changed, added or removed since the run.
+    """
+    executed = json.loads(run.read_text(encoding="utf-8"))
+    source = json.loads(notebook_path(name).read_text(encoding="utf-8"))
+    ran = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
+    cells = []
+    for cell in source["cells"]:
+        if cell["cell_type"] != "code":
+            cells.append(cell)
+            continue
+        while ran and "injected-parameters" in ran[0]["metadata"].get("tags", []):
+            cells.append(ran.pop(0))
+        if not ran or "".join(ran[0]["source"]) != "".join(cell["source"]):
+            raise RunError(f"{name}: its code was changed since the run; run it again before publishing.")
+        cells.append(ran.pop(0))
+    executed["cells"] = cells
+    return json.dumps(executed, indent=1, ensure_ascii=False) + "\n"
 
 
 def _refuse_what_should_not_be_seen(path: Path) -> None:

@@ -219,6 +219,20 @@ def test_publish_copies_notebook_and_record(finished):
     assert stored == record_of(chapter)
 
 
+def test_publish_takes_the_present_prose_but_refuses_changed_code(finished):
+    path = finished / "notebooks/a1_one.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("A sentence that was mended."))
+    nbformat.write(notebook, path)
+    shown = nbformat.read(publish("a1_one", "quick"), 4).cells
+    assert any(c.source == "A sentence that was mended." for c in shown)
+    assert any("injected-parameters" in c.metadata.get("tags", []) for c in shown)
+    notebook.cells[2].source += "  # and code that was not run"
+    nbformat.write(notebook, path)
+    with pytest.raises(RunError, match="code was changed"):
+        publish("a1_one", "quick")
+
+
 def test_publish_never_lets_quick_replace_full_unless_told(finished):
     runner.run("a1_one", "full")
     publish("a1_one", "full")
