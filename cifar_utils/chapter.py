@@ -87,7 +87,10 @@ class Chapter:
     def load(self, dataset: str, **options) -> data_module.Dataset:
         """Return `cifar_utils.data.load(dataset)` on the chapter's device, and note its provenance."""
         found = data_module.load(dataset, data=self.params["data"], device=self.device, **options)
-        self._data[dataset] = found.provenance
+        # one set may be loaded twice, the second time only a part of it: both belong in the record
+        first = self._data.setdefault(dataset, found.provenance)
+        if first["sizes"] != found.provenance["sizes"]:
+            self._data[f"{dataset}, {len(found.train)} training images"] = found.provenance
         return found
 
     def scaled_down(self, why: str) -> None:

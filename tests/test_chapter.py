@@ -111,6 +111,15 @@ def test_load_keeps_the_provenance(page):
     assert record["data"]["circles"]["sample"] is True and record["data"]["circles"]["sizes"]["val"] == 20
 
 
+def test_a_set_loaded_twice_is_recorded_twice(page):
+    run = begin()
+    run.load("cifar10")
+    run.load("cifar10", train_images=100)
+    run.load("cifar10")
+    sizes = {key: found["sizes"]["train"] for key, found in run.record()["data"].items()}
+    assert sizes == {"cifar10": 2000, "cifar10, 100 training images": 100}
+
+
 def test_figures_are_stamped_on_sample_data_and_where_scaled_down(page):
     begin()
     assert plots._stamp == "sample data"
