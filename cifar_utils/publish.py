@@ -13,7 +13,7 @@ from .record import record_of, write_json
 from .runner import run_dir
 
 #: What would show a reader the machine of whoever ran the notebook.
-_PRIVATE = re.compile(r"(/home/|/root/|/Users/|/work/|/tmp/|[A-Z]:\\\\Users)[\w.-]*")
+_PRIVATE = re.compile(r"(/(home|root|Users|work|tmp)/|[A-Z]:\\\\Users)[\w.-]*")
 
 
 def publish(name: str, profile: str, replace: bool = False) -> Path:
