@@ -53,3 +53,15 @@ def test_layer_table_leaves_the_model_as_it_was():
     with pytest.raises(RuntimeError):
         layer_table(model, (4, 32, 32))
     assert model.training and not any(m._forward_hooks for m in model.modules())
+
+
+def test_dropout_and_batch_normalisation_stand_where_the_worksheet_puts_them():
+    kinds = [type(m).__name__ for m in RdfiaNet(dropout=0.5, batch_norm=True)]
+    block = ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"]
+    assert kinds == [*block * 3, "Flatten", "Linear", "ReLU", "Dropout", "Linear"]
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1, 1.5])
+def test_dropout_is_a_probability(dropout):
+    with pytest.raises(ParameterError, match="dropout is .*expected a probability"):
+        RdfiaNet(dropout=dropout)
