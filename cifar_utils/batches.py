@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .augment import Transform
 from .data import Split, channel_stats
 from .errors import ParameterError
 
@@ -17,7 +18,8 @@ class Batches:
 
     Images stay uint8 in memory, padded once; a batch is one gather of rows of pixels from the padded
     set, normalised in place. All random choices of an epoch are drawn at its start from the
-    object's own seeded generator, on the device, so nothing waits for the host.
+    object's own seeded generator, on the device, so nothing waits for the host. What `augment` changes
+    is drawn batch by batch from a second generator: order, crops and flips are the same with it and without.
 
     Args:
         split: the examples; images (N, C, H, W) uint8, or float32 of any shape (taken as they are).
@@ -28,14 +30,16 @@ class Batches:
         drop_last: leave out a last, smaller batch.
         crop: random crop back to H x W after padding so many zero pixels on each side.
         flip: mirror every image left to right with probability one half.
+        augment: further changes (`cifar_utils.augment`), applied in this order after crop and flip to images
+            in 0..1, before they are normalised; labels may come out soft, float32 (B, classes).
         stats: `(mean, std)` per channel, in units of 1/255, usually the training set's
             (`data.channel_stats`); None scales to 0..1 only.
         channels_last: give batches in that memory format.
-        seed: seeds order, crops and flips.
+        seed: seeds order, crops, flips and `augment`.
 
     Raises:
-        ParameterError: a batch size or padding below its minimum, crop or flip of something that
-            is not an image.
+        ParameterError: a batch size or padding below its minimum, crop, flip or augmentation of
+            something that is not an image.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Batches:
         drop_last: bool = False,
         crop: int = 0,
         flip: bool = False,
+        augment: Sequence[Transform] = (),
         stats: tuple[Tensor, Tensor] | None = None,
         channels_last: bool = False,
         seed: int = 0,
@@ -61,6 +66,11 @@ class Batches:
         if (crop or flip) and not is_image:
             raise ParameterError(
                 f"crop and flip need uint8 images (N, C, H, W); got {split.x.dtype} of shape {tuple(split.x.shape)}."
+            )
+        self.augment = tuple(augment)
+        if self.augment and not is_image:
+            raise ParameterError(
+                f"augment needs uint8 images (N, C, H, W); got {split.x.dtype} of shape {tuple(split.x.shape)}."
             )
         self.split, self.batch_size, self.shuffle, self.replacement = split, batch_size, shuffle, replacement
         self.crop, self.flip, self.is_image = crop, flip, is_image
@@ -75,6 +85,9 @@ class Batches:
                 f"batch_size {batch_size} is larger than the {len(split)} examples and drop_last leaves nothing."
             )
         self.generator = torch.Generator(self.device).manual_seed(seed)
+        self._augmenting = None
+        if self.augment:  # its own stream, far from those of other runs' seeds; the CPU's keeps 32 bits of a seed
+            self._augmenting = torch.Generator(self.device).manual_seed((seed + 2**31) % 2**32)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.channels_last = channels_last and is_image
         if is_image:
@@ -114,7 +127,7 @@ class Batches:
     def batch(
         self, index: Tensor, top: Tensor | None = None, left: Tensor | None = None, mirror: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the examples at `index`, cropped at (`top`, `left`) of the padded image and mirrored.
+        """Return the examples at `index`, cropped at (`top`, `left`) of the padded image, mirrored and augmented.
 
         Args:
             index: int64 (B,).
@@ -132,15 +145,27 @@ class Batches:
         if mirror is not None:  # as torch.where(mirror, x.flip(-1), x), five times faster on bytes
             x = x.flip(-1).bitwise_xor_(x).mul_(mirror.view(-1, 1, 1, 1)).bitwise_xor_(x)
         x = x.to(torch.float32, memory_format=self.memory_format)
+        if self.augment:
+            x = x.div_(255)
+            for transform in self.augment:
+                x, y = transform(x, y, self._augmenting)
+            x = x.contiguous(memory_format=self.memory_format) * 255
         return x.sub_(self._shift).mul_(self._scale), y
 
     def state(self) -> Tensor:
-        """Return the generator's state, uint8; `restore` continues with the same batches."""
-        return self.generator.get_state()
+        """Return the state of the generator, or of both with `augment`, uint8; `restore` continues with the same."""
+        if self._augmenting is None:
+            return self.generator.get_state()
+        return torch.cat([self.generator.get_state(), self._augmenting.get_state()])
 
     def restore(self, state: Tensor) -> None:
         """Put back a state taken by `state` at the end of an epoch."""
-        self.generator.set_state(state.cpu())
+        if self._augmenting is None:
+            self.generator.set_state(state.cpu())
+            return
+        first, second = state.cpu().chunk(2)
+        self.generator.set_state(first.clone())
+        self._augmenting.set_state(second.clone())
 
     def _lay_out_rows(self) -> None:
         """Make a view of every run of W bytes of the padded set: a crop is C*H of them, whole memory copies.

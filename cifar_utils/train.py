@@ -84,7 +84,7 @@ def evaluate(
         with torch.autocast(x.device.type, autocast, enabled=autocast is not None):
             scores = model(x)
         value = loss(scores.float(), y)
-        total += torch.stack([value * len(y), (scores.argmax(1) == y).sum()])
+        total += torch.stack([value * len(y), _hits(scores, y)])
         count += len(y)
     model.train(was_training)
     mean_loss, accuracy = (total / count).tolist()
@@ -116,7 +116,8 @@ def fit(
         batches: one pass is one epoch.
         optimizer: over the model's parameters.
         epochs, iterations: how long; exactly one of them. With `iterations` the last epoch may be short.
-        loss: of scores and labels, a mean over the batch.
+        loss: of scores and labels, a mean over the batch. Labels may be soft, (B, classes): accuracy then
+            counts the images whose best score is at the label's largest share.
         evaluate_on: sets to measure after every epoch, by name; `val` is what early stopping watches.
         schedule: a `torch.optim.lr_scheduler`, stepped after every `schedule_every`, `epoch` or `step`.
         clip_norm: largest norm of all gradients together.
@@ -163,7 +164,7 @@ def fit(
             if schedule is not None and schedule_every == "step":
                 schedule.step()
             value, seen = value.detach(), seen + len(y)
-            total += torch.stack([value * len(y), (scores.detach().argmax(1) == y).sum()])
+            total += torch.stack([value * len(y), _hits(scores.detach(), y)])
             if every_step:
                 steps.append(value)
             history.iterations += 1
@@ -180,6 +181,11 @@ def fit(
         bar.update()
     bar.close()
     return history
+
+
+def _hits(scores: Tensor, y: Tensor) -> Tensor:
+    """Return how many scores are greatest for the label or, where labels are soft (B, classes), its largest share."""
+    return (scores.argmax(1) == (y.argmax(1) if y.dim() == 2 else y)).sum()
 
 
 def _length(epochs: int | None, iterations: int | None, per_epoch: int) -> tuple[int, int]:
