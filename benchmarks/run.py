@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from cifar_utils import environment
+from cifar_utils import environment, sweep
 from cifar_utils.batches import Batches
 from cifar_utils.data import Split, load, pick_device
 from cifar_utils.errors import DataError
@@ -165,6 +166,57 @@ def step_overhead(slices: int = 24, steps: int = 5) -> dict:
     return row("step_overhead", ours, baseline, "ms/step", note)
 
 
+def sweep_vs_loop(count: int = 20, epochs: int = 10) -> dict:
+    """Networks trained a second: small MLPs trained together by `sweep.fit`, and one by one by `train.fit`."""
+    seeds, rates = list(range(count)), [0.01 * (i + 1) for i in range(count)]
+    g = torch.Generator().manual_seed(0)
+    points = Split(torch.randn(200, 2, generator=g), torch.randint(2, (200,), generator=g))
+
+    def network() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(2, 10), nn.Tanh(), nn.Linear(10, 2))
+
+    def together() -> None:
+        sweep.fit(network, points, seeds=seeds, lr=rates, batch_size=10, epochs=epochs)
+
+    def one_by_one() -> None:
+        for seed, rate in zip(seeds, rates, strict=True):
+            seed_everything(seed)
+            model = network()
+            fit(model, Batches(points, 10, seed=seed), torch.optim.SGD(model.parameters(), lr=rate), epochs=epochs)
+
+    seconds = in_turn({"together": together, "one by one": one_by_one})
+    note = (
+        f"{count} tanh networks of 2-10-2 units on 200 points, batches of 10, {epochs} epochs, each with its own "
+        "seed, learning rate and order, as in the Circles chapter. At least 3 was wanted."
+    )
+    return row("sweep_vs_loop", count / seconds["together"], count / seconds["one by one"], "networks/s", note)
+
+
+def sweep_vs_loop_digits(count: int = 20, images: int = 5_000) -> dict:
+    """The same on digits, where arithmetic weighs more and the saving is in the shared first layer."""
+    g = torch.Generator().manual_seed(0)
+    digits = Split(torch.randn(images, 784, generator=g), torch.randint(10, (images,), generator=g))
+
+    def network() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(784, 32), nn.Tanh(), nn.Linear(32, 10))
+
+    def together() -> None:
+        sweep.fit(network, digits, seeds=list(range(count)), lr=0.03, batch_size=32, epochs=1, order="shared")
+
+    def one_by_one() -> None:
+        for seed in range(count):
+            seed_everything(seed)
+            model = network()
+            fit(model, Batches(digits, 32, seed=0), torch.optim.SGD(model.parameters(), lr=0.03), epochs=1)
+
+    seconds = in_turn({"together": together, "one by one": one_by_one})
+    note = (
+        f"{count} tanh networks of 784-32-10 units on {images:,} random digits, batches of 32 that all share, "
+        "one epoch. At least 3 was wanted."
+    )
+    return row("sweep_vs_loop_digits", count / seconds["together"], count / seconds["one by one"], "networks/s", note)
+
+
 def import_time() -> dict:
     """Seconds of a fresh interpreter that imports the package, over one that imports torch."""
 
@@ -190,20 +242,24 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+MEASURES = (import_time, step_overhead, sweep_vs_loop, sweep_vs_loop_digits, loader_vs_dataloader)
+
+
 def main() -> None:
     """Run what is asked for, print it and write the file."""
     parser = argparse.ArgumentParser(description="Measure cifar_utils against what it replaces.")
     parser.add_argument("--small", action="store_true", help="try the script out with small sizes; write nothing")
-    parser.add_argument("--only", choices=["loader_vs_dataloader", "step_overhead", "import_time"],
+    parser.add_argument("--only", choices=[m.__name__ for m in MEASURES],
                         help="measure one; write nothing")  # fmt: skip
     parser.add_argument("--out", type=Path, default=root() / "results" / "benchmarks.json")
     options = parser.parse_args()
     if missing := {k: v for k, v in KEEP_MEMORY.items() if k not in os.environ}:
         # glibc reads these at the start of a process; both sides of every pair run as the runner's kernels do
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **missing})
-    sizes = {"loader_vs_dataloader": 5_000, "step_overhead": 1} if options.small else {}
+    sizes = {"loader_vs_dataloader": 5_000, "step_overhead": 1, "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4}
+    sizes = sizes if options.small else {}
     rows = []
-    for measure in (import_time, step_overhead, loader_vs_dataloader):
+    for measure in MEASURES:
         if options.only in (None, measure.__name__):
             rows.append(measure(*([sizes[measure.__name__]] if measure.__name__ in sizes else [])))
             print(table(rows[-1:]), flush=True)
