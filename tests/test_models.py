@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.models import RdfiaNet, SoftmaxRegression, layer_table
+from cifar_utils.models import RdfiaNet, SoftmaxRegression, TanhNetwork, layer_table
 
 
 def test_rdfia_net_layers():
@@ -65,3 +65,20 @@ def test_dropout_and_batch_normalisation_stand_where_the_worksheet_puts_them():
 def test_dropout_is_a_probability(dropout):
     with pytest.raises(ParameterError, match="dropout is .*expected a probability"):
         RdfiaNet(dropout=dropout)
+
+
+def test_tanh_network_is_the_formula_of_the_worksheet():
+    model, x = TanhNetwork(6, 5, 3, std=0.3), torch.randn(4, 2, 3)
+    hidden, out = model[1], model[3]
+    expected = torch.tanh(x.flatten(1) @ hidden.weight.T + hidden.bias) @ out.weight.T + out.bias
+    assert torch.allclose(model(x), expected, atol=1e-6) and model(x).shape == (4, 3)
+    assert not hidden.bias.any() and not out.bias.any()
+    wide = TanhNetwork(100, 100, 100, std=0.3)
+    assert wide[1].weight.std().item() == pytest.approx(0.3, rel=0.05)
+    assert TanhNetwork(100, 100, 100)[1].weight.abs().max() <= 0.1  # PyTorch's own: uniform up to 1/sqrt(inputs)
+
+
+@pytest.mark.parametrize("settings", [{"hidden": 0}, {"std": -0.1}])
+def test_tanh_network_refuses_nonsense(settings):
+    with pytest.raises(ParameterError, match="expected"):
+        TanhNetwork(**{"inputs": 2, "hidden": 3, "classes": 2} | settings)

@@ -3,5 +3,6 @@
 from .convolutional import RdfiaNet
 from .linear import SoftmaxRegression
 from .table import layer_table
+from .tanh import TanhNetwork
 
-__all__ = ["RdfiaNet", "SoftmaxRegression", "layer_table"]
+__all__ = ["RdfiaNet", "SoftmaxRegression", "TanhNetwork", "layer_table"]
