@@ -138,7 +138,9 @@ class GaussianNoise:
         """Return the noisy batch; labels unchanged."""
         if not self.std:
             return x, y
-        noise = torch.empty_like(x).normal_(0, self.std, generator=generator)
+        noise = torch.empty_like(x)
+        # in the order of memory: with channels last that is many times faster than in the order of axes
+        noise.as_strided((noise.numel(),), (1,)).normal_(0, self.std, generator=generator)
         return noise.add_(x).clamp_(0, 1), y
 
 
