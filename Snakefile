@@ -13,7 +13,6 @@ NAMES = runner.notebooks()
 if config.get("only"):
     params.notebook_path(config["only"])
     NAMES = [config["only"]]
-CODE = [str(p.relative_to(runner.root())) for p in record.code_files()]
 
 
 wildcard_constraints:
@@ -31,6 +30,10 @@ def settings(wildcards):
     return [] if wildcards.profile == "smoke" else [f"params/{wildcards.profile}/{wildcards.name}.yml"]
 
 
+def code(wildcards):
+    return [str(p.relative_to(runner.root())) for p in record.code_files(wildcards.name)]
+
+
 def earlier_chapters(wildcards):
     return [f"runs/{wildcards.profile}/{other}.json" for other in runner.needs().get(wildcards.name, [])]
 
@@ -40,7 +43,7 @@ rule notebook:
         notebook="notebooks/{name}.ipynb",
         settings=settings,
         claims=lambda w: f"claims/{w.name.split('_')[0]}.yml",
-        code=CODE,
+        code=code,
         needs=earlier_chapters,
     output:
         "runs/{profile}/{name}.ipynb",

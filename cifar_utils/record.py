@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -40,16 +41,45 @@ def write_json(path: Path, content: dict) -> None:
 _AROUND = {"__main__.py", "book.py", "cards.py", "publish.py", "runner.py", "scoreboard.py"}
 
 
-def code_files() -> list[Path]:
-    """Return the package's files that a result depends on."""
+def code_files(name: str) -> list[Path]:
+    """Return the package's files that a notebook's result depends on: what it imports, and what that imports."""
+    cells = json.loads(params.notebook_path(name).read_text(encoding="utf-8"))["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     package = root() / "cifar_utils"
-    return sorted(p for p in package.rglob("*.py") if p.name not in _AROUND)
+    found, waiting = set(), {path for source in code for path in _imported(source, package, package)}
+    while waiting:
+        path = waiting.pop()
+        if path not in found and path.name not in _AROUND:
+            found.add(path)
+            waiting |= _imported(path.read_text(encoding="utf-8"), path.parent, package)
+    return sorted(found)
+
+
+def _imported(source: str, folder: Path, package: Path) -> set[Path]:
+    """Return the package's files that `source`, a module in `folder` or a notebook's cell, imports anywhere in it."""
+    modules = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            dotted = [a.name.split(".") for a in node.names]
+            modules |= {package.joinpath(*names[1:]) for names in dotted if names[0] == package.name}
+        elif isinstance(node, ast.ImportFrom):
+            dotted = node.module.split(".") if node.module else []
+            if node.level:
+                base = folder if node.level == 1 else folder.parents[node.level - 2]
+            elif dotted[0] == package.name:
+                base, dotted = package, dotted[1:]
+            else:
+                continue
+            base = base.joinpath(*dotted)
+            modules |= {base, *(base / a.name for a in node.names)}
+    files = {f for m in modules for f in (m.with_suffix(".py"), m / "__init__.py", m.parent / "__init__.py")}
+    return {f for f in files if f.is_file()}
 
 
 def code_fingerprint(name: str) -> str:
-    """Return a hash of the package's code and of the notebook's code cells: what a result depends on."""
+    """Return a hash of what a result depends on: the notebook's code cells and the package's code that they use."""
     digest = hashlib.sha256()
-    for path in code_files():
+    for path in code_files(name):
         digest.update(path.relative_to(root()).as_posix().encode() + path.read_bytes())
     notebook = json.loads(params.notebook_path(name).read_text(encoding="utf-8"))
     for cell in notebook["cells"]:

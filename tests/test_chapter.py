@@ -7,7 +7,7 @@ import types
 import pytest
 import torch
 
-from cifar_utils import chapter, plots
+from cifar_utils import chapter, plots, record
 from cifar_utils.chapter import RECORD_MIME, start
 from cifar_utils.errors import LedgerError, ParameterError, RunError
 from cifar_utils.stats import summarise
@@ -234,12 +234,33 @@ def test_checkpoint_paths_depend_on_parameters_and_code(page, project, monkeypat
     assert first.is_relative_to(project / "runs" / "checkpoints" / NAME)
     assert begin().checkpoint("seed1") != first
     assert begin(lr=0.2).checkpoint("seed0").parent != first.parent
-    (project / "cifar_utils" / "code.py").write_text("x = 2\n")
-    changed = begin().checkpoint("seed0")
-    assert changed.parent != first.parent
     path = project / "notebooks" / f"{NAME}.ipynb"
     path.write_text(path.read_text().replace("print(1)", "print(2)"))
-    assert begin().checkpoint("seed0").parent != changed.parent
+    assert begin().checkpoint("seed0").parent != first.parent
+
+
+def test_a_result_depends_on_the_modules_that_its_notebook_reaches(page, project):
+    package, path = project / "cifar_utils", project / "notebooks" / f"{NAME}.ipynb"
+    (package / "kinds").mkdir()
+    texts = {
+        "code.py": "def f():\n    from . import deep\n",
+        "deep.py": "from .kinds.one import x\n",
+        "kinds/__init__.py": "",
+        "kinds/one.py": "from ..top import y\nx = y\n",
+        "top.py": "import numpy\ny = 1\n",
+        "apart.py": "z = 1\n",
+        "book.py": "from . import apart\n",  # works around notebooks: no result depends on it
+    }
+    for file, text in texts.items():
+        (package / file).write_text(text)
+    path.write_text(path.read_text().replace("print(1)", "import cifar_utils.code\\nfrom cifar_utils import book"))
+    found = {p.relative_to(package).as_posix() for p in record.code_files(NAME)}
+    assert found - {"__init__.py"} == {"code.py", "deep.py", "kinds/__init__.py", "kinds/one.py", "top.py"}
+    before = record.code_fingerprint(NAME)
+    (package / "apart.py").write_text("z = 2\n")
+    assert record.code_fingerprint(NAME) == before
+    (package / "top.py").write_text("y = 2\n")
+    assert record.code_fingerprint(NAME) != before
 
 
 def test_a_fingerprint_ignores_prose(page, project):
