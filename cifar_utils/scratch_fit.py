@@ -1,0 +1,113 @@
+"""The loop around `scratch`: epochs of steps, measured after each, and continued where they were killed."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.random import default_rng
+
+from .errors import ParameterError
+from .scratch import SGD, Adam, Array, Network, cross_entropy, parts
+
+
+@dataclass
+class History:
+    """What a run went through, one entry an epoch; the names are those of `train.History`.
+
+    Attributes:
+        train_loss, train_accuracy: running means over the epoch's own batches, penalties included in the loss.
+        evaluations: for each named set, `{"loss": [...], "accuracy": [...]}`, without penalties.
+        seconds: wall-clock time of the run.
+        outcome: `running`, `finished` or `diverged`.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
+    evaluations: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    seconds: float = 0.0
+    outcome: str = "running"
+
+
+def evaluate(network: Network, x: Array, y: Array, at_once: int = 2000) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy (0..1), without dropout and penalties."""
+    loss = hits = 0.0
+    for part, labels in zip(parts(x, at_once), parts(y, at_once), strict=True):
+        z = network.forward(part)
+        loss += cross_entropy(z, labels)[0] * len(labels)
+        hits += int((z.argmax(1) == labels).sum())
+    return loss / len(y), hits / len(y)
+
+
+def fit(
+    network: Network, optimizer: SGD | Adam, x: Array, y: Array, *, epochs: int, batch_size: int, seed: int = 0,
+    evaluate_on: dict[str, tuple[Array, Array]] | None = None, checkpoint: Path | None = None,
+) -> History:  # fmt: skip
+    """Train in place on batches in a new order every epoch; a loss that is no number ends the run as `diverged`.
+
+    Args:
+        network, optimizer: what learns, and how.
+        x, y: inputs (N, D) of the network's dtype, labels int64 (N,).
+        epochs, batch_size: passes over the examples, and examples a step.
+        seed: epoch e takes its order and its dropout from (seed, e) alone.
+        evaluate_on: sets (x, y) to measure after every epoch, by name.
+        checkpoint: file written after every epoch; a run that finds it continues where it was killed.
+
+    Raises:
+        ParameterError: labels and inputs that do not fit, or a batch size below 1.
+    """
+    sizes = network.settings["sizes"]
+    if x.shape != (len(y), sizes[0]) or not 0 <= y.min() <= y.max() < sizes[-1]:
+        raise ParameterError(f"Inputs {x.shape} with labels {y.shape} in {y.min()}..{y.max()} do not fit a network "
+                             f"of sizes {sizes}; expected (N, {sizes[0]}) and 0..{sizes[-1] - 1}.")  # fmt: skip
+    if batch_size < 1 or epochs < 1:
+        raise ParameterError(f"batch_size is {batch_size} and epochs {epochs}; expected 1 or more of both.")
+    x = x.astype(network.dtype, copy=False)
+    history = _resume(network, optimizer, checkpoint)
+    if history.outcome == "finished" and len(history.train_loss) < epochs:
+        history.outcome = "running"
+    before, started = history.seconds, time.perf_counter()
+    while history.outcome == "running":
+        epoch = len(history.train_loss)
+        order = default_rng([seed, epoch]).permutation(len(y))
+        network.reseed(seed, epoch)
+        total = hits = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is noticed below
+            for start in range(0, len(y), batch_size):
+                index = order[start : start + batch_size]
+                labels = y[index]
+                loss, z = network.loss(x[index], labels)
+                optimizer.step(network.parameters, network.gradients)
+                total += loss * len(labels)
+                hits += int((z.argmax(1) == labels).sum())
+            found = {name: evaluate(network, *part) for name, part in (evaluate_on or {}).items()}
+        history.train_loss.append(total / len(y))
+        history.train_accuracy.append(hits / len(y))
+        for name, (loss, accuracy) in found.items():
+            entry = history.evaluations.setdefault(name, {"loss": [], "accuracy": []})
+            entry["loss"].append(loss)
+            entry["accuracy"].append(accuracy)
+        if not all(map(math.isfinite, [total, *(loss for loss, _ in found.values())])):
+            history.outcome = "diverged"
+        elif epoch + 1 >= epochs:
+            history.outcome = "finished"
+        history.seconds = before + time.perf_counter() - started
+        if checkpoint is not None:
+            slots = {f"slot{k}": s for k, s in enumerate(optimizer.slots)}
+            network.save(checkpoint, arrays=slots, history=json.dumps(asdict(history)),
+                         steps=str(getattr(optimizer, "steps", 0)))  # fmt: skip
+    return history
+
+
+def _resume(network: Network, optimizer: SGD | Adam, checkpoint: Path | None) -> History:
+    if checkpoint is None or not Path(checkpoint).exists():
+        return History()
+    slots, meta = network.load(checkpoint)
+    optimizer.slots = [slots[f"slot{k}"].copy() for k in range(len(slots))]
+    if hasattr(optimizer, "steps"):
+        optimizer.steps = int(meta["steps"])
+    return History(**json.loads(meta["history"]))
