@@ -1,10 +1,15 @@
-"""The loop around `scratch`: epochs of steps, measured after each, and continued where they were killed."""
+"""The loop around `scratch`: epochs of steps, measured after each, and continued where they were killed.
+
+Small networks do not fill two cores with one product of matrices, but two networks do: `fit_many`
+trains each in a process of its own, with one thread.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -31,6 +36,18 @@ class History:
     evaluations: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     seconds: float = 0.0
     outcome: str = "running"
+
+
+@dataclass
+class Job:
+    """One run of `fit_many`; the fields are the arguments of `fit`."""
+
+    network: Network
+    optimizer: SGD | Adam
+    epochs: int
+    batch_size: int
+    seed: int = 0
+    checkpoint: Path | None = None
 
 
 def evaluate(network: Network, x: Array, y: Array, at_once: int = 2000) -> tuple[float, float]:
@@ -111,3 +128,34 @@ def _resume(network: Network, optimizer: SGD | Adam, checkpoint: Path | None) ->
     if hasattr(optimizer, "steps"):
         optimizer.steps = int(meta["steps"])
     return History(**json.loads(meta["history"]))
+
+
+def fit_many(
+    jobs: Sequence[Job], x: Array, y: Array, *, evaluate_on: dict[str, tuple[Array, Array]] | None = None,
+    workers: int = 0,
+) -> list[tuple[Network, History]]:  # fmt: skip
+    """Train every job's network on the same examples, as `fit` would, several at a time.
+
+    Args:
+        jobs: what to train, and how; with more than one worker their networks stay as they were.
+        x, y, evaluate_on: as for `fit`; processes share one copy of the arrays.
+        workers: how many train at once, each with one thread; 0 for one a core, 1 for none but this process.
+
+    Returns:
+        The trained network and its history, for each job in order.
+    """
+    from joblib import Parallel, cpu_count, delayed, parallel_config
+
+    if workers < 0:
+        raise ParameterError(f"workers is {workers}; expected 0 or more.")
+    workers = min(workers or cpu_count(), len(jobs))
+    if workers <= 1:
+        return [_run(job, x, y, evaluate_on) for job in jobs]
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        return Parallel(n_jobs=workers)(delayed(_run)(job, x, y, evaluate_on) for job in jobs)
+
+
+def _run(job: Job, x: Array, y: Array, evaluate_on: dict | None) -> tuple[Network, History]:
+    settings = {k: getattr(job, k) for k in ("epochs", "batch_size", "seed", "checkpoint")}
+    history = fit(job.network, job.optimizer, x, y, evaluate_on=evaluate_on, **settings)
+    return job.network, history

@@ -10,7 +10,7 @@ from torch import nn
 from cifar_utils import scratch, scratch_fit
 from cifar_utils.errors import DataError, ParameterError
 from cifar_utils.scratch import L1, L2, SGD, Adam, Network, gradient_check
-from cifar_utils.scratch_fit import evaluate, fit
+from cifar_utils.scratch_fit import Job, evaluate, fit, fit_many
 
 SIZES = [12, 9, 8, 7, 5]
 
@@ -200,6 +200,23 @@ def test_a_killed_run_ends_with_the_same_numbers(tmp_path, optimizer):
     assert found.train_loss == expected.train_loss
     for p, q in zip(whole.parameters, resumed.parameters, strict=True):
         np.testing.assert_array_equal(p, q)
+
+
+def test_networks_trained_side_by_side_are_those_trained_alone():
+    x, y = examples(100, np.float32)
+    make = lambda seed: Network(SIZES, "relu", seed=seed)  # noqa: E731
+    jobs = [Job(make(s), SGD(0.1), epochs=2, batch_size=16, seed=s) for s in range(3)]
+    found = fit_many(jobs, x, y, evaluate_on={"train": (x, y)}, workers=2)
+    for seed, (network, history) in enumerate(found):
+        alone = make(seed)
+        expected = fit(alone, SGD(0.1), x, y, epochs=2, batch_size=16, seed=seed, evaluate_on={"train": (x, y)})
+        assert history.train_loss == pytest.approx(expected.train_loss, rel=1e-6)
+        assert history.evaluations["train"]["loss"] == pytest.approx(expected.evaluations["train"]["loss"], rel=1e-6)
+        np.testing.assert_allclose(network.parameters[0], alone.parameters[0], rtol=1e-4, atol=1e-6)
+    here = fit_many(jobs[:1], x, y, workers=1)
+    assert here[0][0] is jobs[0].network
+    with pytest.raises(ParameterError, match="workers is -1"):
+        fit_many(jobs, x, y, workers=-1)
 
 
 def test_a_run_that_diverges_ends():
