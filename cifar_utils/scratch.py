@@ -364,8 +364,8 @@ class Adam:
 def gradient_check(network: Network, x: Array, y: Array, step=1e-5, at_most: int = 200, seed: int = 0) -> float:
     """Return the largest relative error of the network's gradients against central differences.
 
-    Dropout keeps one mask throughout. An error is |a - n| / max(|a|, |n|, a hundredth of the array's largest
-    gradient): below that, a difference of two losses holds mostly rounding.
+    Dropout keeps one mask throughout. An error is `|a - n| / max(|a|, |n|, g)` where `g` is a hundredth of the array's
+    largest gradient: below that, a difference of two losses holds mostly rounding.
 
     Args:
         network: float64; its weights come back unchanged.
