@@ -1,0 +1,290 @@
+"""Networks trained on ImageNet, kept fixed, that turn images into features; and a linear classifier on top.
+
+Weights are looked for in the data folder and verified. Torchvision's whole AlexNet is taken where the
+folder has it; otherwise its convolutions, and SqueezeNet for 1000 class scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import models as zoo
+
+from ..errors import DataError, ParameterError
+from ..sources import candidates, sum_of
+
+#: Files below the data folder, with their md5; None is verified by the sha256 prefix in its name.
+WEIGHTS = {
+    "alexnet": ("weights/alexnet-owt-7be5be79.pth", None),
+    "alexnet_features": ("weights/alexnet_features_imagenet1k.pth", "1718159261bf8d654e89a9c2ccea29d9"),
+    "squeezenet": ("weights/squeezenet1_1_imagenet1k_fp16.pth", "ff8a23535b6d1b3c515d914db8e6f465"),
+}
+
+#: Mean and standard deviation of ImageNet's red, green and blue, in units of 255.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+#: How pixel values reach the network: as it was trained, divided by 255 only, or as they are.
+SCALES = ("imagenet", "unit", "bytes")
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A fixed network and what is to be known of it.
+
+    Attributes:
+        network: maps float32 images (N, 3, H, W) to features; in evaluation mode, without gradients.
+        name: what it is, in words, for a reader.
+        key: short name for file names; differs wherever the weights differ.
+        smallest: the least height and width of an image that it can take, in pixels.
+    """
+
+    network: nn.Module
+    name: str
+    key: str
+    smallest: int
+
+
+def convolutions(data: str = "real", seed: int = 0) -> Extractor:
+    """Return AlexNet's five convolutions; features are the flattened last map, 256 channels.
+
+    Args:
+        data: `real` for ImageNet's weights, `sample` for random ones, which know nothing.
+        seed: of the random weights.
+
+    Raises:
+        DataError: the weights are missing, damaged or of another architecture.
+    """
+    network = _random(lambda: zoo.alexnet(weights=None).features, seed)
+    if data == "sample":
+        return _fixed(nn.Sequential(network, nn.Flatten()), "AlexNet's convolutions with random weights",
+                      f"randomconv{seed}", 63)  # fmt: skip
+    path = find("alexnet", required=False)
+    name = "alexnet" if path else "alexnet_features"
+    state = {k.removeprefix("features."): v for k, v in read(name).items() if k.startswith("features.")}
+    load(network, state, path or find(name))
+    return _fixed(nn.Sequential(network, nn.Flatten()), "AlexNet's convolutions, trained on ImageNet",
+                  "alexnetconv", 63)  # fmt: skip
+
+
+def class_scores(data: str = "real", seed: int = 0) -> Extractor:
+    """Return a network that gives scores of ImageNet's 1000 classes: AlexNet, or SqueezeNet 1.1 in its place.
+
+    Args:
+        data: `real` for ImageNet's weights, `sample` for a SqueezeNet with random ones, which knows nothing.
+        seed: of the random weights.
+
+    Raises:
+        DataError: the weights are missing, damaged or of another architecture.
+    """
+    if data == "sample":
+        return _fixed(_random(lambda: zoo.squeezenet1_1(weights=None), seed), "SqueezeNet 1.1 with random weights",
+                      f"randomscores{seed}", 17)  # fmt: skip
+    if path := find("alexnet", required=False):
+        network = zoo.alexnet(weights=None)
+        load(network, read("alexnet"), path)
+        return _fixed(network, "AlexNet, trained on ImageNet", "alexnetscores", 63)
+    network = zoo.squeezenet1_1(weights=None)
+    load(network, read("squeezenet"), find("squeezenet"))
+    return _fixed(network, "SqueezeNet 1.1, trained on ImageNet", "squeezenet", 17)
+
+
+def find(name: str, required: bool = True) -> Path | None:
+    """Return the file of weights `name`, a key of `WEIGHTS`; None where it is neither there nor required.
+
+    Raises:
+        DataError: it is required and in none of the data folders.
+    """
+    file = WEIGHTS[name][0]
+    folders = candidates(None)
+    for folder in folders:
+        if (folder / file).exists():
+            return folder / file
+    if required:
+        raise DataError(f"The weights {folders[-1] / file} are missing; set CIFAR_UTILS_DATA to a folder that has "
+                        "them, or run with data='sample'.")  # fmt: skip
+    return None
+
+
+def read(name: str) -> dict[str, Tensor]:
+    """Return the verified state dict of weights `name`, float32. Nothing in the file can run code.
+
+    Raises:
+        DataError: the file is missing, or its sum is not the one expected.
+    """
+    path, md5 = find(name), WEIGHTS[name][1]
+    expected = md5 or path.stem.rsplit("-", 1)[1]
+    found = sum_of(path) if md5 else hashlib.sha256(path.read_bytes()).hexdigest()[: len(expected)]
+    if found != expected:
+        raise DataError(f"The weights {path} are damaged (expected {expected}, found {found}); fetch them anew.")
+    return {k: v.float() for k, v in torch.load(path, weights_only=True, map_location="cpu").items()}
+
+
+def load(network: nn.Module, state: dict[str, Tensor], path: Path | str) -> None:
+    """Load every weight of `network` from `state`, in place.
+
+    Raises:
+        DataError: names or shapes differ, so the weights belong to another architecture.
+    """
+    wanted = network.state_dict()
+    wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape]
+    wrong += [k for k in state if k not in wanted]
+    if wrong:
+        k = wrong[0]
+        shape = lambda d: f"{tuple(d[k].shape)}" if k in d else "nothing"  # noqa: E731
+        raise DataError(f"{Path(path).name} holds weights of another architecture: {k} is {shape(state)} there and "
+                        f"{shape(wanted)} in the network; build the network that they were trained in.")  # fmt: skip
+    network.load_state_dict(state)
+
+
+def prepare(images: Tensor, size: int, scale: str = "imagenet") -> Tensor:
+    """Return uint8 images (N, 3, H, W) as float32 (N, 3, size, size), enlarged bilinearly.
+
+    Args:
+        images: pixel values 0..255.
+        size: new height and width.
+        scale: `imagenet` subtracts the mean and divides by the deviation that the networks were trained
+            with, `unit` divides by 255 only, `bytes` leaves 0..255.
+
+    Raises:
+        ParameterError: another `scale`, or images that are not uint8 with three channels.
+    """
+    if scale not in SCALES:
+        raise ParameterError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}.")
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
+        raise ParameterError(f"Images are {images.dtype} {tuple(images.shape)}; expected uint8 (N, 3, H, W).")
+    x = F.interpolate(images.float(), size=(size, size), mode="bilinear", align_corners=False)
+    if scale == "bytes":
+        return x
+    x /= 255
+    if scale == "imagenet":
+        mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        x = (x - mean) / std
+    return x
+
+
+@torch.no_grad()
+def extract(
+    extractor: Extractor, images: Tensor, size: int = 224, scale: str = "imagenet", batch: int = 64,
+    autocast: torch.dtype | None = None, cache: Path | None = None,
+) -> Tensor:  # fmt: skip
+    """Return the features of uint8 images (N, 3, H, W), float32 (N, D), computed in batches.
+
+    Args:
+        extractor: the fixed network.
+        images: pixel values 0..255, on the device where the work is to be done.
+        size, scale: as for `prepare`.
+        batch: images at once; the features do not depend on it (up to rounding).
+        autocast: `torch.bfloat16` for the products inside the network.
+        cache: a folder where features are kept, as safetensors under a name that says whose they are;
+            a second call reads them.
+
+    Raises:
+        ParameterError: images too small for the network, or an unknown scale.
+    """
+    if size < extractor.smallest:
+        raise ParameterError(f"size is {size}; {extractor.name} needs {extractor.smallest} pixels or more, "
+                             "because its poolings leave nothing of a smaller image.")  # fmt: skip
+    path = None
+    if cache is not None:
+        whose = hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest()[:12]
+        path = cache / f"{extractor.key}-{size}-{scale}-{autocast or 'float32'}-{whose}.safetensors"
+        if path.exists():
+            return load_file(path)["features"].to(images.device)
+    network = extractor.network.to(images.device, memory_format=torch.channels_last)
+    found = []
+    for start in range(0, len(images), batch):
+        x = prepare(images[start : start + batch], size, scale).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, autocast, enabled=autocast is not None):
+            found.append(network(x).float())
+    features = torch.cat(found)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        save_file({"features": features.cpu()}, draft)
+        draft.replace(path)  # a run killed while writing leaves no half file
+    return features
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear classifier on standardised features.
+
+    Attributes:
+        weight: float32 (classes, D), bias: float32 (classes,).
+        mean, std: float32 (D,), of the features it was trained on.
+        penalty: the strength of L2 regularisation that was chosen.
+        val_accuracy: share of the examples set aside for that choice, 0..1.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    std: Tensor
+    penalty: float
+    val_accuracy: float
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Return labels (N,) of features (N, D)."""
+        return F.linear((features - self.mean) / self.std, self.weight, self.bias).argmax(1)
+
+
+def linear_probe(
+    features: Tensor, y: Tensor, penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1), held_out: float = 0.2,
+    steps: int = 60, seed: int = 0,
+) -> Probe:  # fmt: skip
+    """Train softmax regression with L2 regularisation; its strength is chosen on examples set aside.
+
+    Args:
+        features: float32 (N, D); constant ones are harmless.
+        y: labels, int64 (N,).
+        penalties: strengths to try: the loss is the mean cross-entropy plus penalty / 2 * |weight|^2.
+        held_out: share of the examples set aside. They are not trained on afterwards either.
+        steps: iterations of L-BFGS; every strength starts from the weights of the one before, largest first.
+        seed: which examples are set aside.
+
+    Raises:
+        ParameterError: fewer than two examples a part.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(y), generator=generator).to(y.device)
+    aside = int(held_out * len(y))
+    if aside < 2 or len(y) - aside < 2:
+        raise ParameterError(f"Cannot set {aside} of {len(y)} examples aside; expected two or more in both parts.")
+    val, fit = order[:aside], order[aside:]
+    mean, std = features[fit].mean(0), features[fit].std(0).clamp_min(1e-6)
+    x = (features - mean) / std
+    x_fit, y_fit, classes, width = x[fit], y[fit], int(y.max()) + 1, x.shape[1]
+    weight = torch.zeros(classes, width, device=x.device, requires_grad=True)
+    bias = torch.zeros(classes, device=x.device, requires_grad=True)
+    best = None
+    for penalty in sorted(penalties, reverse=True):
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, history_size=10, line_search_fn="strong_wolfe")
+
+        def loss(penalty=penalty, optimizer=optimizer):
+            optimizer.zero_grad()
+            value = F.cross_entropy(F.linear(x_fit, weight, bias), y_fit) + penalty / 2 * weight.square().sum()
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+        with torch.no_grad():
+            accuracy = float((F.linear(x[val], weight, bias).argmax(1) == y[val]).float().mean())
+            if best is None or accuracy > best.val_accuracy:
+                best = Probe(weight.detach().clone(), bias.detach().clone(), mean, std, penalty, accuracy)
+    return best
+
+
+def _random(build, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def _fixed(network: nn.Module, name: str, key: str, smallest: int) -> Extractor:
+    return Extractor(network.eval().requires_grad_(False), name, key, smallest)
