@@ -361,21 +361,18 @@ class Adam:
             p -= self.lr / (1 - b1**t) * m / (np.sqrt(v / (1 - b2**t)) + self.eps)
 
 
-def gradient_check(network: Network, x: Array, y: Array, step=1e-5, at_most: int = 200, seed: int = 0) -> float:
+def gradient_check(network: Network, x: Array, y: Array, at_most: int = 200, seed: int = 0) -> float:
     """Return the largest relative error of the network's gradients against central differences.
 
-    Dropout keeps one mask throughout. An error is `|a - n| / max(|a|, |n|, g)` where `g` is a hundredth of the array's
-    largest gradient: below that, a difference of two losses holds mostly rounding.
+    Dropout keeps one mask throughout. An error is `|a - n| / max(|a|, |n|, g)` where `g` is a hundredth of the
+    array's largest gradient, the better one of steps of 1e-5, which rarely cross a kink of ReLU, and of 1e-4,
+    which suffer less from rounding.
 
     Args:
-        network: float64; its weights come back unchanged.
+        network: float64, or a `ParameterError` says so; its weights come back unchanged.
         x, y: a few examples.
-        step: how far a weight is moved either way.
         at_most: weights tried in each array, drawn at random.
         seed: of that draw and of the dropout masks.
-
-    Raises:
-        ParameterError: the network is not float64.
     """
     if network.dtype != np.float64:
         raise ParameterError(f"A gradient check needs a float64 network; this one is {network.dtype}.")
@@ -391,10 +388,13 @@ def gradient_check(network: Network, x: Array, y: Array, step=1e-5, at_most: int
         floor = max(1e-2 * float(np.abs(gradient).max()), 1e-12)
         for at in rng.permutation(p.size)[:at_most]:
             at, kept = np.unravel_index(at, p.shape), p.flat[at]
-            p[at] = kept + step
-            up = loss()
-            p[at] = kept - step
-            numeric, analytic = (up - loss()) / (2 * step), gradient[at]
+            errors, a = [], gradient[at]
+            for step in (1e-5, 1e-4):
+                p[at] = kept + step
+                up = loss()
+                p[at] = kept - step
+                n = (up - loss()) / (2 * step)
+                errors.append(abs(a - n) / max(abs(a), abs(n), floor))
             p[at] = kept
-            worst = max(worst, abs(analytic - numeric) / max(abs(analytic), abs(numeric), floor))
+            worst = max(worst, min(errors))
     return float(worst)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -144,15 +145,30 @@ def fit_many(
     Returns:
         The trained network and its history, for each job in order.
     """
-    from joblib import Parallel, cpu_count, delayed, parallel_config
+    calls = [(_run, (job, x, y, evaluate_on), {}) for job in jobs]
+    return side_by_side(calls, workers)
+
+
+def side_by_side(calls: Sequence[tuple[Callable, tuple, dict]], workers: int = 0) -> list:
+    """Return the results of calls (function, arguments, named arguments), as `joblib.delayed` writes them.
+
+    Args:
+        calls: what to compute; the functions may be a notebook's own.
+        workers: processes at once, each with one thread; 0 for one a core, 1 for none but this one.
+
+    Raises:
+        ParameterError: a negative number of workers.
+    """
+    from joblib import Parallel, cpu_count, parallel_config
 
     if workers < 0:
         raise ParameterError(f"workers is {workers}; expected 0 or more.")
-    workers = min(workers or cpu_count(), len(jobs))
+    workers = min(workers or cpu_count(), len(calls))
     if workers <= 1:
-        return [_run(job, x, y, evaluate_on) for job in jobs]
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        return Parallel(n_jobs=workers)(delayed(_run)(job, x, y, evaluate_on) for job in jobs)
+        return [function(*args, **named) for function, args, named in calls]
+    with parallel_config(backend="loky", inner_max_num_threads=1), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A worker stopped")  # and was replaced, to free its memory
+        return Parallel(n_jobs=workers)(calls)
 
 
 def _run(job: Job, x: Array, y: Array, evaluate_on: dict | None) -> tuple[Network, History]:
