@@ -243,7 +243,7 @@ def linear_probe(
     Args:
         features: float32 (N, D); constant ones are harmless.
         y: labels, int64 (N,).
-        penalties: strengths to try: the loss is the mean cross-entropy plus penalty / 2 * |weight|^2.
+        penalties: strengths to try: the loss is the mean cross-entropy plus `penalty / 2 * |weight|^2`.
         held_out: share of the examples set aside. They are not trained on afterwards either.
         steps: iterations of L-BFGS; every strength starts from the weights of the one before, largest first.
         seed: which examples are set aside.
