@@ -311,7 +311,7 @@ def evaluate(stack: DeepStack, split: Split) -> tuple[Tensor, Tensor]:
         x, y = scaled(split.x[part]), split.y[part]
         each, scores = stack.loss(x.expand(len(stack.seeds), *x.shape), y.expand(len(stack.seeds), -1))
         true = scores.gather(1, y.expand(stack.size, 1, -1))
-        better = (scores > true).sum(1)
+        better = (~(scores < true)).sum(1) - 1  # ties count against the true class, and so does NaN
         loss = loss + each.double() * len(y)
         ranks = ranks + F.one_hot(better, scores.shape[1]).sum(1).double()
     return loss / len(split), ranks / len(split)

@@ -111,6 +111,16 @@ def test_ranks_are_those_of_the_true_class():
     assert ranks.sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_network_that_says_nothing_is_never_right(value):
+    stack, split = DeepStack(SETTINGS[:1], [0], 48, 3, WIDTHS).eval(), images(40)
+    with torch.no_grad():
+        for parameter in (stack.weight(stack.layers - 1), stack.bias(stack.layers - 1)):
+            parameter.fill_(value)
+    _, ranks = deep_stack.evaluate(stack, split)
+    assert ranks.tolist() == [[0, 0, 1]]
+
+
 def test_bytes_are_scaled_as_the_report_says():
     every = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
     torch.testing.assert_close(scaled(every)[0], (every.flatten().float() / 255 - 0.5) / 0.5, rtol=0, atol=2e-7)
