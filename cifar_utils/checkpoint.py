@@ -67,3 +67,24 @@ def save_weights(path: Path, model: torch.nn.Module, **meta: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
     save_file(tensors, path, metadata={k: str(v) for k, v in meta.items()})
+
+
+def load_weights(path: Path, model: torch.nn.Module) -> dict[str, str]:
+    """Load what `save_weights` wrote into `model`, in place, and return the file's `meta`.
+
+    Raises:
+        RunError: the file belongs to a model of another architecture or width.
+    """
+    with safe_open(path, framework="pt") as f:
+        tensors = {k: f.get_tensor(k) for k in f.keys()}
+        meta = f.metadata() or {}
+    wanted = model.state_dict()
+    for key in [*wanted, *tensors]:
+        there, here = (tuple(d[key].shape) if key in d else "nothing" for d in (tensors, wanted))
+        if there != here:
+            raise RunError(
+                f"{path.name} holds weights of another architecture: {key} is {there} there and {here} in the model; "
+                "build the model that wrote it (same width), or run the notebook that writes it again."
+            )
+    model.load_state_dict(tensors)
+    return meta
