@@ -56,7 +56,7 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
 
 
 def _with_present_prose(run: Path, name: str) -> str:
-    """Return the executed notebook with the text cells of the present source.
+    """Return the executed notebook with the text cells, captions and alternative texts of the present source.
 
     Text holds no number but by glue, so mending a sentence needs no new run; changed code does.
 
@@ -75,7 +75,10 @@ def _with_present_prose(run: Path, name: str) -> str:
             cells.append(ran.pop(0))
         if not ran or "".join(ran[0]["source"]) != "".join(cell["source"]):
             raise RunError(f"{name}: its code was changed since the run; run it again before publishing.")
-        cells.append(ran.pop(0))
+        done = ran.pop(0)
+        if "mystnb" in cell["metadata"]:
+            done["metadata"]["mystnb"] = cell["metadata"]["mystnb"]
+        cells.append(done)
     executed["cells"] = cells
     return json.dumps(executed, indent=1, ensure_ascii=False) + "\n"
 

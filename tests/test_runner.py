@@ -227,6 +227,11 @@ def test_publish_takes_the_present_prose_but_refuses_changed_code(finished):
     shown = nbformat.read(publish("a1_one", "quick"), 4).cells
     assert any(c.source == "A sentence that was mended." for c in shown)
     assert any("injected-parameters" in c.metadata.get("tags", []) for c in shown)
+    last = notebook.cells[-1]
+    last.metadata["mystnb"] = {"figure": {"caption": "A better caption."}}
+    nbformat.write(notebook, path)
+    shown = nbformat.read(publish("a1_one", "quick"), 4).cells
+    assert shown[-1].metadata.mystnb.figure.caption == "A better caption." and shown[-1].outputs
     notebook.cells[2].source += "  # and code that was not run"
     nbformat.write(notebook, path)
     with pytest.raises(RunError, match="code was changed"):
