@@ -11,14 +11,22 @@ from .errors import ParameterError
 
 
 @torch.no_grad()
-def embed(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Return embeddings (N, D) and labels (N,) of one pass of `batches`, with `model` in evaluation mode.
+def embed(model: nn.Module, batches: Batches, autocast: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Return embeddings, float32 (N, D), and labels (N,) of one pass of `batches`, with `model` in evaluation mode.
 
     The order is that of `batches`, so give it some that do not shuffle, as `Batches.for_evaluation` does.
+
+    Args:
+        model: images (B, C, H, W) to embeddings (B, D).
+        batches: one pass is taken.
+        autocast: `torch.bfloat16` or `torch.float16` for the forward pass; None for float32.
     """
     was_training = model.training
     model.eval()
-    parts = [(model(x).float(), y) for x, y in batches]
+    parts = []
+    for x, y in batches:
+        with torch.autocast(x.device.type, autocast, enabled=autocast is not None):
+            parts.append((model(x).float(), y))
     model.train(was_training)
     z, y = zip(*parts, strict=True)
     return torch.cat(z), torch.cat(y)

@@ -169,7 +169,7 @@ class TripletNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return minus the distances of anchors to negatives and to positives, (B, 2)."""
-        anchor, positive, negative = self.encoder(x).chunk(3)
+        anchor, positive, negative = self.encoder(x).float().chunk(3)  # distances need more than autocast's 8 bits
         return -torch.stack([distance(anchor, other, self.norm) for other in (negative, positive)], 1)
 
 
