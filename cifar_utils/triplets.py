@@ -156,7 +156,8 @@ class TripletNetwork(nn.Module):
     """An encoder asked which of two images is of the anchor's class: scores (B, 2) are minus the distances.
 
     So a triplet is a question with two answers, `train.fit` trains it with `triplet_loss`, and its accuracy is the
-    share of triplets whose positive is nearer than their negative (a tie is wrong: all images at one point know nothing).
+    share of triplets whose positive is nearer than their negative. A tie is wrong: an encoder that sends all to
+    one point knows nothing.
 
     Args:
         encoder: images (3B, C, H, W) to embeddings (3B, D).
@@ -196,7 +197,7 @@ def batch_hard_loss(z: Tensor, y: Tensor, margin: float = 1.0) -> Tensor:
 
 
 def semi_hard_loss(z: Tensor, y: Tensor, margin: float = 1.0) -> Tensor:
-    """Return the triplet loss with, for each pair of one class, the nearest negative that is farther than the positive.
+    """Return the triplet loss with, for each pair of one class, the nearest negative beyond the positive.
 
     Source: Schroff, Kalenichenko and Philbin (2015). Pairs whose every negative is nearer than the positive take
     the farthest negative.
