@@ -31,6 +31,7 @@ from cifar_utils.batches import Batches
 from cifar_utils.data import Split, load, pick_device
 from cifar_utils.errors import DataError
 from cifar_utils.models import RdfiaNet
+from cifar_utils.models.encoder import Encoder, NetworkB
 from cifar_utils.paths import root
 from cifar_utils.runner import KEEP_MEMORY
 from cifar_utils.sources import candidates
@@ -132,38 +133,90 @@ def loader_vs_dataloader(count: int = 50_000) -> dict:
     return row("loader_vs_dataloader", rate["ours"], rate[best], "img/s", note)
 
 
+def overhead(network: Callable[[], tuple[nn.Module, torch.optim.Optimizer]], batches: Batches, slices: int,
+             autocast: torch.dtype | None = None) -> tuple[float, float]:  # fmt: skip
+    """Return milliseconds a step of `train.fit` on `batches`, and of a bare step that repeats one of them."""
+    x, y = next(iter(batches))
+    looped, loop_optimizer = network()
+    model, optimizer = network()
+
+    def bare() -> None:
+        model.train()
+        for _ in range(batches.steps):
+            with torch.autocast("cpu", autocast, enabled=autocast is not None):
+                scores = model(x)
+            loss = F.cross_entropy(scores.float(), y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    def loop() -> None:
+        fit(looped, batches, loop_optimizer, epochs=1, autocast=autocast)
+
+    seconds = in_turn({"loop": loop, "bare": bare}, slices)
+    return tuple(1000 * seconds[k] / (slices * batches.steps) for k in ("loop", "bare"))
+
+
 def step_overhead(slices: int = 24, steps: int = 5) -> dict:
     """Milliseconds a step of `train.fit`, batches and bookkeeping included, over a bare step."""
     batches = Batches(synthetic(10_000), BATCH, crop=4, flip=True, stats=STATS, steps=steps)
-    x, y = next(iter(batches))
 
     def network():
         seed_everything(0)
         model = RdfiaNet()
         return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
-    looped, loop_optimizer = network()
-    model, optimizer = network()
-
-    def bare() -> None:
-        model.train()
-        for _ in range(steps):
-            loss = F.cross_entropy(model(x), y)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-
-    def loop() -> None:
-        fit(looped, batches, loop_optimizer, epochs=1)
-
-    seconds = in_turn({"loop": loop, "bare": bare}, slices)
-    ours, baseline = (1000 * seconds[k] / (slices * steps) for k in ("loop", "bare"))
     note = (
         f"RdfiaNet, SGD with momentum, batches of {BATCH} random images, a round is {slices} times {steps} steps in "
         "turn; the bare step (forward, loss, backward, update) repeats one batch, the loop makes a cropped and "
         "flipped batch each time and keeps its history. At most 1.05 was wanted."
     )
-    return row("step_overhead", ours, baseline, "ms/step", note)
+    return row("step_overhead", *overhead(network, batches, slices), "ms/step", note)
+
+
+def encoder(layout: torch.memory_format = torch.channels_last) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return A1's Network B with a quarter of its channels, and Adam."""
+    seed_everything(0)
+    model = NetworkB(Encoder(width=16)).to(memory_format=layout)
+    return model, torch.optim.Adam(model.parameters(), lr=9e-4)
+
+
+def encoder_overhead(slices: int = 12, steps: int = 3) -> dict:
+    """The same of A1's encoder, as its chapters train it."""
+    batches = Batches(synthetic(10_000), BATCH, crop=4, flip=True, stats=STATS, channels_last=True, steps=steps)
+    note = (
+        f"A1's encoder with 16 channels and a linear layer, Adam, batches of {BATCH}, channels_last and bfloat16, "
+        f"a round is {slices} times {steps} steps in turn. At most 1.03 was wanted."
+    )
+    return row("encoder_overhead", *overhead(encoder, batches, slices, torch.bfloat16), "ms/step", note)
+
+
+def encoder_formats(slices: int = 6) -> dict:
+    """Images a second of the encoder's training step: channels_last and bfloat16 against neither."""
+    y = synthetic(3 * BATCH).y
+    work = {}
+    for layout in (torch.contiguous_format, torch.channels_last):
+        for autocast in (None, torch.bfloat16):
+            model, optimizer = encoder(layout)
+            x = torch.randn(3 * BATCH, 3, 32, 32).contiguous(memory_format=layout)
+
+            def step(model=model, optimizer=optimizer, x=x, autocast=autocast) -> None:
+                with torch.autocast("cpu", autocast, enabled=autocast is not None):
+                    scores = model(x)
+                loss = F.cross_entropy(scores.float(), y)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+
+            work[layout, autocast] = step
+    rate = {k: slices * len(y) / v for k, v in in_turn(work, slices).items()}
+    plain, both = rate[torch.contiguous_format, None], rate[torch.channels_last, torch.bfloat16]
+    note = (
+        f"A1's encoder with 16 channels, batches of {len(y)}; channels_last alone reached "
+        f"{rate[torch.channels_last, None]:,.0f} img/s, bfloat16 alone "
+        f"{rate[torch.contiguous_format, torch.bfloat16]:,.0f}. The chapters use both where this is above 1."
+    )
+    return row("encoder_formats", both, plain, "img/s", note)
 
 
 def sweep_vs_loop(count: int = 20, epochs: int = 10) -> dict:
@@ -242,7 +295,10 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-MEASURES = (import_time, step_overhead, sweep_vs_loop, sweep_vs_loop_digits, loader_vs_dataloader)
+MEASURES = (
+    import_time, step_overhead, encoder_overhead, encoder_formats, sweep_vs_loop, sweep_vs_loop_digits,
+    loader_vs_dataloader,
+)  # fmt: skip
 
 
 def main() -> None:
@@ -256,7 +312,8 @@ def main() -> None:
     if missing := {k: v for k, v in KEEP_MEMORY.items() if k not in os.environ}:
         # glibc reads these at the start of a process; both sides of every pair run as the runner's kernels do
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **missing})
-    sizes = {"loader_vs_dataloader": 5_000, "step_overhead": 1, "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4}
+    sizes = {"loader_vs_dataloader": 5_000, "step_overhead": 1, "encoder_overhead": 1, "encoder_formats": 1,
+             "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4}  # fmt: skip
     sizes = sizes if options.small else {}
     rows = []
     for measure in MEASURES:
