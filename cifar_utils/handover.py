@@ -18,7 +18,7 @@ KINDS = ("start", "triplet", "contrastive")
 
 
 def encoder_of(run: Chapter, kind: str, seed: int, width: int, split: Split, dim: int = 64) -> Encoder:
-    """Return an encoder of chapter A1 2.1 on the chapter's device, in evaluation mode.
+    """Return an encoder of chapter A1 2.1 on the chapter's device, channels last, in evaluation mode.
 
     On sample data, where a notebook must run alone, a missing one is made on the spot: a few epochs of triplets.
 
@@ -47,7 +47,7 @@ def encoder_of(run: Chapter, kind: str, seed: int, width: int, split: Split, dim
             _train_a_little(encoder.to(run.device), split, seed + KINDS.index(kind))
     else:
         checkpoint.load_weights(path, encoder)
-    return encoder.to(run.device).eval()
+    return encoder.to(run.device, memory_format=torch.channels_last).eval()
 
 
 def _train_a_little(encoder: Encoder, split: Split, seed: int) -> None:
