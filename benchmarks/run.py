@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,17 @@ def loader_vs_dataloader(count: int = 50_000) -> dict:
     return row("loader_vs_dataloader", rate["ours"], rate[best], "img/s", note)
 
 
+def training_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor,
+                  autocast: torch.dtype | None = None) -> None:  # fmt: skip
+    """Make one bare step: forward, loss, backward, update."""
+    with torch.autocast("cpu", autocast, enabled=autocast is not None):
+        scores = model(x)
+    loss = F.cross_entropy(scores.float(), y)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
 def overhead(network: Callable[[], tuple[nn.Module, torch.optim.Optimizer]], batches: Batches, slices: int,
              autocast: torch.dtype | None = None) -> tuple[float, float]:  # fmt: skip
     """Return milliseconds a step of `train.fit` on `batches`, and of a bare step that repeats one of them."""
@@ -143,12 +155,7 @@ def overhead(network: Callable[[], tuple[nn.Module, torch.optim.Optimizer]], bat
     def bare() -> None:
         model.train()
         for _ in range(batches.steps):
-            with torch.autocast("cpu", autocast, enabled=autocast is not None):
-                scores = model(x)
-            loss = F.cross_entropy(scores.float(), y)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            training_step(model, optimizer, x, y, autocast)
 
     def loop() -> None:
         fit(looped, batches, loop_optimizer, epochs=1, autocast=autocast)
@@ -199,22 +206,13 @@ def encoder_formats(slices: int = 6) -> dict:
         for autocast in (None, torch.bfloat16):
             model, optimizer = encoder(layout)
             x = torch.randn(3 * BATCH, 3, 32, 32).contiguous(memory_format=layout)
-
-            def step(model=model, optimizer=optimizer, x=x, autocast=autocast) -> None:
-                with torch.autocast("cpu", autocast, enabled=autocast is not None):
-                    scores = model(x)
-                loss = F.cross_entropy(scores.float(), y)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-
-            work[layout, autocast] = step
+            work[layout, autocast] = partial(training_step, model, optimizer, x, y, autocast)
     rate = {k: slices * len(y) / v for k, v in in_turn(work, slices).items()}
     plain, both = rate[torch.contiguous_format, None], rate[torch.channels_last, torch.bfloat16]
     note = (
         f"A1's encoder with 16 channels, batches of {len(y)}; channels_last alone reached "
         f"{rate[torch.channels_last, None]:,.0f} img/s, bfloat16 alone "
-        f"{rate[torch.contiguous_format, torch.bfloat16]:,.0f}. The chapters use both where this is above 1."
+        f"{rate[torch.contiguous_format, torch.bfloat16]:,.0f}. The chapters use both unless bf16 is false."
     )
     return row("encoder_formats", both, plain, "img/s", note)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..errors import ParameterError
+from .dynamic import POOLED, WIDTH_FACTORS
 
 
 class VggLike(nn.Sequential):
@@ -26,8 +27,8 @@ class VggLike(nn.Sequential):
         _check(width)
         layers: list[nn.Module] = []
         before = 3
-        for i, factor in enumerate((1, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8), start=1):
-            layers += [*_conv(before, factor * width), nn.ReLU(), *([nn.MaxPool2d(2)] if i in (1, 4, 7) else [])]
+        for i, factor in enumerate(WIDTH_FACTORS, start=1):
+            layers += [*_conv(before, factor * width), nn.ReLU(), *([nn.MaxPool2d(2)] if i in POOLED else [])]
             before = factor * width
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
