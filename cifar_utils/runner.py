@@ -21,8 +21,13 @@ from .paths import root
 from .record import code_fingerprint, record_of, write_json
 
 #: Without these, glibc gives every large tensor back to the system and asks for it again at each step:
-#: small convolutional networks then train at two thirds of their speed. They change no number.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+#: small convolutional networks then train at two thirds of their speed, and stacks of networks, whose
+#: gradients are beyond the largest threshold that glibc takes, at half of it. They change no number.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_MAX_": "0",
+}
 
 _BAR = re.compile(r"\d+%\|.*\|")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
