@@ -188,7 +188,7 @@ def encoder(layout: torch.memory_format = torch.channels_last) -> tuple[nn.Modul
     return model, torch.optim.Adam(model.parameters(), lr=9e-4)
 
 
-def encoder_overhead(slices: int = 12, steps: int = 3) -> dict:
+def encoder_overhead(slices: int = 5, steps: int = 8) -> dict:
     """The same of A1's encoder, as its chapters train it."""
     batches = Batches(synthetic(10_000), BATCH, crop=4, flip=True, stats=STATS, channels_last=True, steps=steps)
     note = (
