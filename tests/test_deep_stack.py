@@ -180,6 +180,11 @@ def test_factor_of_one_layer_is_the_mean_square_jacobian(activation, init, facto
     assert expected_factors(activation, init, 40)[-1] == pytest.approx(factor, rel=0.1)
 
 
+@pytest.mark.parametrize(("init", "factor"), [("default", 1 / 6**0.5), ("xavier", 0.5**0.5), ("he", 1.0)])
+def test_relu_stops_one_half_whatever_comes_in(init, factor):
+    np.testing.assert_allclose(expected_factors("relu", init, 20), factor, rtol=1e-12)
+
+
 @pytest.mark.parametrize(("activation", "init"), [("tanh", "xavier"), ("relu", "he"), ("sigmoid", "default")])
 def test_expected_factors_are_those_of_wide_networks(activation, init):
     torch.manual_seed(0)
