@@ -276,7 +276,7 @@ def benchmark_text(pairs: list[dict], environment: dict, image: str) -> str:
     lines = [
         f"```{{figure}} {image}", ":name: fig-benchmarks",
         f":alt: Bar chart of benchmark ratios, ours over baseline. {words}.", "",
-        "Each bar is the ratio of ours to the baseline, measured in turn in one run; medians of five.", "```", "",
+        "Each bar is the ratio of ours to the baseline, measured in turn in one run.", "```", "",
         "| Benchmark | Ours | Baseline | Ratio | What it measures |", "|---|---:|---:|---:|---|",
     ]  # fmt: skip
     for p in pairs:
