@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch._inductor.config
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -231,6 +232,7 @@ def encoder_compile(slices: int = 4, steps: int = 5) -> dict | None:
     """Images a second of the same step through `torch.compile`, against without; None where no C++ compiler is."""
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         return None
+    torch._inductor.config.force_disable_caches = True  # what an earlier run has compiled would hide the price
     y, work, first = synthetic(BATCH).y, {}, {}
     x = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     for name in ("compiled", "as it is"):
