@@ -21,7 +21,12 @@ _stamp = ""
 
 
 def use_house_style() -> None:
-    """Set matplotlib's defaults for the book's figures."""
+    """Set matplotlib's defaults for the book's figures, whatever the user's own matplotlibrc says."""
+    plt.rcdefaults()  # all but the backend
+    try:
+        plt.switch_backend(plt.rcParams["backend"])
+    except ImportError:  # one for windows, on a machine without a screen; pictures need none
+        plt.switch_backend("agg")
     plt.rcParams.update({
         "figure.figsize": (6.2, 3.6), "figure.dpi": 110, "figure.constrained_layout.use": True,
         "figure.facecolor": "white", "savefig.facecolor": "white",

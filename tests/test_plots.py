@@ -72,6 +72,16 @@ def test_figures_are_png_of_a_sensible_size_and_are_stamped(draw):
     assert np.array_equal(pixels(plots.png(draw())), plain)
 
 
+def test_a_users_own_settings_and_screen_do_not_matter():
+    plain = pixels(plots.png(draw_curves()))
+    plt.rcParams.update({"text.usetex": True, "font.size": 30, "lines.linestyle": "", "savefig.bbox": "tight"})
+    plots.use_house_style()
+    assert np.array_equal(pixels(plots.png(draw_curves())), plain)
+    plt.rcParams["backend"] = "module://a_backend_that_is_not_there"
+    plots.use_house_style()
+    assert np.array_equal(pixels(plots.png(draw_curves())), plain)
+
+
 def test_show_displays_one_png(monkeypatch):
     import IPython.display
 
