@@ -46,11 +46,15 @@ def _run(args) -> int | None:
 
 
 def _publish(args) -> None:
-    from .publish import publish
+    from .publish import publish, refresh
     from .runner import notebooks
 
     for name in args.names or notebooks():
-        print(f"published {publish(name, args.profile, args.replace).name}")
+        if args.text:
+            kept = refresh(name)
+            print(f"{name}: " + (f"stays as it was run, {kept}" if kept else "has the present text"))
+        else:
+            print(f"published {publish(name, args.profile, args.replace).name}")
 
 
 def _book(args) -> None:
@@ -99,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("names", nargs="*", help="notebooks; all by default")
     publish.add_argument("--profile", default="quick")
     publish.add_argument("--replace", action="store_true", help="let quick replace full")
+    publish.add_argument("--text", action="store_true", help="no new run: only mend the text of what is published")
     publish.set_defaults(call=_publish)
 
     book = sub.add_parser("book", help="render the published chapters, or the runs of a profile")

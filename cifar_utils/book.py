@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from . import scoreboard
+from . import scoreboard, versions
 from .errors import RunError
 from .ledger import REPORTS, load_reports
 from .params import PROFILES
@@ -90,12 +90,12 @@ def stage(chapters: Path, results: Path, source: Path, label: str = "") -> Path:
     shutil.copytree(root() / "book", source, ignore=shutil.ignore_patterns("chapters"))
     (source / "chapters").mkdir()
     records = {k: r for k, r in scoreboard.read_records(results).items() if (chapters / f"{k}.ipynb").exists()}
-    for name in records:
-        _stage_chapter(chapters / f"{name}.ipynb", source / "chapters" / f"{name}.ipynb")
     toc = yaml.safe_load((root() / "_toc.yml").read_text(encoding="utf-8"))
     listed = {file.removeprefix("chapters/") for file in toc_files(toc)}
     if strangers := sorted(set(records) - listed):
         raise RunError(f"Chapter {strangers[0]} is not in _toc.yml; add chapters/{strangers[0]} where it belongs.")
+    for name, record in records.items():
+        _stage_chapter(chapters / f"{name}.ipynb", record, source / "chapters" / f"{name}.ipynb")
     toc = prune(toc, lambda file: not file.startswith("chapters/") or file.removeprefix("chapters/") in records)
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     config = yaml.safe_load((root() / "_config.yml").read_text(encoding="utf-8"))
@@ -106,12 +106,20 @@ def stage(chapters: Path, results: Path, source: Path, label: str = "") -> Path:
     return source
 
 
-def _stage_chapter(chapter: Path, target: Path) -> None:
-    """Copy an executed notebook without the record that it carries, which no page shows."""
+def _stage_chapter(chapter: Path, record: dict, target: Path) -> None:
+    """Copy an executed notebook without the record that it carries, which no page shows.
+
+    Where the notebook was changed since, the page says so below its title. The record learns it too,
+    as `earlier_version`, for the pages that list this one.
+    """
     notebook = json.loads(chapter.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(RECORD_MIME, None)
+    record["earlier_version"] = not versions.is_present(notebook, record)
+    if record["earlier_version"]:
+        title, _, rest = "".join(notebook["cells"][0]["source"]).partition("\n")
+        notebook["cells"][0]["source"] = f"{title}\n\n{versions.earlier_version_note(record)}\n\n{rest}"
     target.write_text(json.dumps(notebook, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
@@ -213,10 +221,10 @@ class _Pages:
         for entry in self.plans[report]:
             name = entry.get("notebook")
             if name in self.records:
-                profile = self.records[name]["profile"]
-                lines.append(
-                    f"- **{entry['part']}:** [{entry['about']}](../chapters/{name}.ipynb) (profile `{profile}`)"
-                )
+                run = f"profile `{self.records[name]['profile']}`"
+                if self.records[name]["earlier_version"]:
+                    run += ", an earlier version of the notebook"
+                lines.append(f"- **{entry['part']}:** [{entry['about']}](../chapters/{name}.ipynb) ({run})")
             else:
                 lines.append(f"- **{entry['part']}:** {entry['about']} *(planned)*")
         if not any(entry.get("notebook") in self.records for entry in self.plans[report]):

@@ -6,8 +6,9 @@ import json
 import re
 from pathlib import Path
 
+from . import versions
 from .errors import RunError
-from .params import PROFILES, notebook_path
+from .params import PROFILES
 from .paths import root
 from .record import record_of, write_json
 from .runner import run_dir
@@ -25,8 +26,9 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
         replace: allow a run at a smaller profile to take the place of a published larger one.
 
     Raises:
-        RunError: there is no finished run; it is on sample data; it holds an error or a path of this
-            machine; its code was changed since; or a run at a larger profile is published already.
+        RunError: there is no finished run; it is on sample data; its code was changed since; its
+            parameters are not its profile's; it holds an error or a path of this machine; or a run
+            at a larger profile is published already.
     """
     source = run_dir(profile) / f"{name}.ipynb"
     if not source.exists():
@@ -34,15 +36,22 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
             f"There is no finished run of {name} at profile {profile}; "
             f"make one with: python -m cifar_utils run {name} --profile {profile}"
         )
-    record = record_of(source)
+    executed, record = _read(source), record_of(source)
     if record["sample"]:
         raise RunError(
             f"{name} at profile {profile} ran on sample data, which is never published; use quick or full."
         )
-    _refuse_what_should_not_be_seen(source)
+    if changed := versions.code_changes(executed, name):
+        raise RunError(f"{name}: its code was changed since the run ({changed}); run it again before publishing.")
+    if changed := versions.parameter_changes(record):
+        raise RunError(
+            f"{name}: the run's parameters are not those of profile {record['profile']} ({changed}); run it again "
+            f"without -p, or write what you want into the profile's file."
+        )
+    _refuse_what_should_not_be_seen(source, executed)
     chapter, results = root() / "book" / "chapters" / source.name, root() / "results" / f"{name}.json"
     if results.exists() and not replace:
-        published = json.loads(results.read_text(encoding="utf-8"))["profile"]
+        published = _read(results)["profile"]
         if PROFILES.index(published) > PROFILES.index(record["profile"]):
             raise RunError(
                 f"{name} is published at profile {published}; a {record['profile']} run does not replace it "
@@ -50,41 +59,35 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
             )
     chapter.parent.mkdir(parents=True, exist_ok=True)
     results.parent.mkdir(parents=True, exist_ok=True)
-    chapter.write_text(_with_present_prose(source, name), encoding="utf-8")
+    write_json(chapter, versions.with_present_text(executed, name), sort_keys=False)
     write_json(results, record)
     return chapter
 
 
-def _with_present_prose(run: Path, name: str) -> str:
-    """Return the executed notebook with the text cells, captions and alternative texts of the present source.
+def refresh(name: str) -> str:
+    """Take the present text of `name` over into its published chapter, without a new run.
 
-    Text holds no number but by glue, so mending a sentence needs no new run; changed code does.
+    Returns:
+        Empty, or why the chapter stays as it is: what was changed in its notebook besides text.
 
     Raises:
-        RunError: a code cell was changed, added or removed since the run.
+        RunError: nothing is published under this name.
     """
-    executed = json.loads(run.read_text(encoding="utf-8"))
-    source = json.loads(notebook_path(name).read_text(encoding="utf-8"))
-    ran = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
-    cells = []
-    for cell in source["cells"]:
-        if cell["cell_type"] != "code":
-            cells.append(cell)
-            continue
-        while ran and "injected-parameters" in ran[0]["metadata"].get("tags", []):
-            cells.append(ran.pop(0))
-        if not ran or "".join(ran[0]["source"]) != "".join(cell["source"]):
-            raise RunError(f"{name}: its code was changed since the run; run it again before publishing.")
-        done = ran.pop(0)
-        if "mystnb" in cell["metadata"]:
-            done["metadata"]["mystnb"] = cell["metadata"]["mystnb"]
-        cells.append(done)
-    executed["cells"] = cells
-    return json.dumps(executed, indent=1, ensure_ascii=False) + "\n"
+    chapter, results = root() / "book" / "chapters" / f"{name}.ipynb", root() / "results" / f"{name}.json"
+    if not (chapter.exists() and results.exists()):
+        raise RunError(f"{name} is not published yet; publish a run first: python -m cifar_utils publish {name}")
+    executed, record = _read(chapter), _read(results)
+    if changed := versions.code_changes(executed, name) or versions.parameter_changes(record):
+        return changed
+    write_json(chapter, versions.with_present_text(executed, name), sort_keys=False)
+    return ""
 
 
-def _refuse_what_should_not_be_seen(path: Path) -> None:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _refuse_what_should_not_be_seen(path: Path, notebook: dict) -> None:
     if notebook["metadata"].get("papermill", {}).get("exception"):
         raise RunError(f"{path.name} holds a failed run; run it again.")
     for number, cell in enumerate(notebook["cells"]):

@@ -30,15 +30,15 @@ def record_of(path: Path) -> dict:
     raise RunError(f"{path.name} carries no results: its last cell must call finish().")
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write JSON, all or nothing, with a stable order."""
-    draft = path.with_suffix(".json.part")
-    draft.write_text(json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+def write_json(path: Path, content: dict, sort_keys: bool = True) -> None:
+    """Write JSON (a record, or a notebook with its keys in their own order), all or nothing."""
+    draft = path.with_name(f"{path.name}.part")
+    draft.write_text(json.dumps(content, indent=1, ensure_ascii=False, sort_keys=sort_keys) + "\n", encoding="utf-8")
     os.replace(draft, path)
 
 
 #: Modules that run around notebooks, and cannot change a number in them.
-_AROUND = {"__main__.py", "book.py", "cards.py", "publish.py", "runner.py", "scoreboard.py"}
+_AROUND = {"__main__.py", "book.py", "cards.py", "publish.py", "runner.py", "scoreboard.py", "versions.py"}
 
 
 def code_files(name: str) -> list[Path]:

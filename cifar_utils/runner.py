@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from . import params
+from . import params, versions
 from .errors import ParameterError, RunError
 from .paths import root
 from .record import code_fingerprint, record_of, write_json
@@ -209,9 +209,7 @@ def is_fresh(name: str, profile: str) -> bool:
     if not (path.exists() and path.with_suffix(".ipynb").exists()):
         return False
     record = json.loads(path.read_text(encoding="utf-8"))
-    wanted = {key: p.default for key, p in params.declared(name).items()}
-    wanted |= params.for_profile(name, profile, {"profile": profile})
-    return record["parameters"] == wanted and record["code"] == code_fingerprint(name)
+    return record["parameters"] == versions.parameters(name, profile) and record["code"] == code_fingerprint(name)
 
 
 def run_all(profile: str, time_budget: float | None = None) -> list[str]:

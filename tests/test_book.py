@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from cifar_utils import book, scoreboard
+from cifar_utils import book, params, scoreboard, versions
 from cifar_utils.errors import RunError
 from cifar_utils.ledger import REPORTS, VERDICTS, Claim, Measurement, Report, judge
 from cifar_utils.paths import root
@@ -47,6 +47,7 @@ def record(**measurements):
     stored = {k: {**vars(m), "verdict": "reproduced", "text": "wrong"} for k, m in found.items()}
     return {
         "notebook": NOTEBOOK, "profile": "quick", "sample": False, "started": "2026-11-21 10:00 UTC",
+        "parameters": versions.parameters(NOTEBOOK, "quick"), "environment": {"commit": "0123456789+"},
         "measurements": stored, **measurements,
     }  # fmt: skip
 
@@ -64,9 +65,9 @@ def results(tmp_path):
 def chapters(tmp_path):
     folder = tmp_path / "chapters"
     folder.mkdir()
+    notebook = json.loads(params.notebook_path(NOTEBOOK).read_text())
     output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": "<p>", book.RECORD_MIME: {"a": 1}}}
-    cell = {"cell_type": "code", "metadata": {}, "source": "1", "outputs": [output], "execution_count": 1, "id": "a"}
-    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    notebook["cells"][-1]["outputs"] = [output]
     (folder / f"{NOTEBOOK}.ipynb").write_text(json.dumps(notebook))
     return folder
 
@@ -172,6 +173,36 @@ def test_staging_leaves_absent_chapters_out_and_writes_what_is_computed(chapters
     assert book.RECORD_MIME not in (source / "chapters" / f"{NOTEBOOK}.ipynb").read_text()
     assert (source / "_static" / "benchmarks.png").stat().st_size > 1000
     assert "announcement" not in yaml.safe_load((source / "_config.yml").read_text())["html"]
+
+
+def staged(chapters, results, tmp_path, **changed) -> tuple[str, str]:
+    """Stage one chapter whose record says this; return its first cell and its report's page."""
+    (results / f"{NOTEBOOK}.json").write_text(json.dumps(record(**changed)))
+    source = book.stage(chapters, results, tmp_path / f"book-{len(list(tmp_path.iterdir()))}")
+    first = json.loads((source / "chapters" / f"{NOTEBOOK}.ipynb").read_text())["cells"][0]
+    return "".join(first["source"]), (source / "reports" / "a1.md").read_text()
+
+
+def test_a_page_says_below_its_title_that_its_notebook_was_changed_since(chapters, results, tmp_path):
+    unchanged, page = staged(chapters, results, tmp_path)
+    assert "earlier version" not in unchanged + page
+    path = chapters / f"{NOTEBOOK}.ipynb"
+    notebook = json.loads(path.read_text())
+    parameters = next(c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", []))
+    parameters["source"] = ["# worded in another way"]
+    path.write_text(json.dumps(notebook))
+    assert staged(chapters, results, tmp_path) == (unchanged, page), "only the values count, which the record has"
+    others = {**versions.parameters(NOTEBOOK, "quick"), "seeds": 4}
+    for change in ("parameters", "code"):
+        if change == "code":
+            notebook["cells"][-1]["source"] = ["run.finish(0)"]
+            path.write_text(json.dumps(notebook))
+        text, page = staged(chapters, results, tmp_path, **({"parameters": others} if change == "parameters" else {}))
+        title, _, note, said = text.splitlines()[:4]
+        assert title.startswith("# ") and note == "```{warning}"
+        assert "earlier version of its notebook (commit 0123456789, 2026-11-21)" in said
+        assert f"python -m cifar_utils run {NOTEBOOK} --profile quick" in said
+        assert "(profile `quick`, an earlier version of the notebook)" in page
 
 
 def test_a_notebook_without_a_record_is_no_chapter(chapters, tmp_path):

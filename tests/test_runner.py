@@ -15,7 +15,6 @@ from cifar_utils.__main__ import main
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.ledger import load_reports
 from cifar_utils.publish import publish
-from cifar_utils.record import record_of
 
 HERE = Path(__file__).resolve().parent.parent
 PARAMETERS = 'profile: str = "smoke"\ndata: str = "real"\ndevice: str = "cpu"\nseeds: int = 1\nlr: float = 0.1'
@@ -200,71 +199,6 @@ def test_notebooks_come_behind_what_they_need_and_never_in_a_circle(project):
     (project / "notebooks/needs.yml").write_text("a1_a: [a1_z]\n")
     with pytest.raises(ParameterError, match="no notebook 'a1_z'"):
         runner.notebooks()
-
-
-@pytest.fixture
-def finished(project):
-    """A project with a finished run at quick."""
-    write_notebook(project, "a1_one", "print('nothing private')")
-    for profile in ("quick", "full"):
-        (project / f"params/{profile}/a1_one.yml").write_text("seeds: 2\n")
-    runner.run("a1_one", "quick")
-    return project
-
-
-def test_publish_copies_notebook_and_record(finished):
-    chapter = publish("a1_one", "quick")
-    assert chapter == finished / "book/chapters/a1_one.ipynb"
-    stored = json.loads((finished / "results/a1_one.json").read_text())
-    assert stored == record_of(chapter)
-
-
-def test_publish_takes_the_present_prose_but_refuses_changed_code(finished):
-    path = finished / "notebooks/a1_one.ipynb"
-    notebook = nbformat.read(path, 4)
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("A sentence that was mended."))
-    nbformat.write(notebook, path)
-    shown = nbformat.read(publish("a1_one", "quick"), 4).cells
-    assert any(c.source == "A sentence that was mended." for c in shown)
-    assert any("injected-parameters" in c.metadata.get("tags", []) for c in shown)
-    last = notebook.cells[-1]
-    last.metadata["mystnb"] = {"figure": {"caption": "A better caption."}}
-    nbformat.write(notebook, path)
-    shown = nbformat.read(publish("a1_one", "quick"), 4).cells
-    assert shown[-1].metadata.mystnb.figure.caption == "A better caption." and shown[-1].outputs
-    notebook.cells[2].source += "  # and code that was not run"
-    nbformat.write(notebook, path)
-    with pytest.raises(RunError, match="code was changed"):
-        publish("a1_one", "quick")
-
-
-def test_publish_never_lets_quick_replace_full_unless_told(finished):
-    runner.run("a1_one", "full")
-    publish("a1_one", "full")
-    with pytest.raises(RunError, match="published at profile full"):
-        publish("a1_one", "quick")
-    assert json.loads((finished / "results/a1_one.json").read_text())["profile"] == "full"
-    publish("a1_one", "quick", replace=True)
-    assert json.loads((finished / "results/a1_one.json").read_text())["profile"] == "quick"
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda text: text.replace('"sample": false', '"sample": true'), "sample data"),
-        (lambda text: text.replace("nothing private", "/home/someone/secret"), "path of this machine"),
-        (lambda text: text.replace('"exception": null', '"exception": true'), "failed run"),
-        (lambda text: text.replace("vnd.cifar-utils.record", "vnd.cifar-utils.other"), "carries no results"),
-    ],
-)
-def test_publish_refuses(finished, change, said):
-    path = finished / "runs/quick/a1_one.ipynb"
-    text = path.read_text()
-    assert change(text) != text
-    path.write_text(change(text))
-    with pytest.raises(RunError, match=said):
-        publish("a1_one", "quick")
-    assert not (finished / "book").exists()
 
 
 def test_store_keeps_outputs_only_where_nbval_compares(project):
