@@ -1,23 +1,27 @@
-"""Save and restore a training run as one safetensors file: tensors as tensors, the rest as JSON beside them.
-
-Unlike a pickle, such a file cannot run code when it is opened.
-"""
+"""Save and restore a training run as one file: tensors as tensors, the rest as JSON beside them."""
 
 from __future__ import annotations
 
+import copy
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
+from . import tensor_files
 from .errors import RunError
+
+Found = TypeVar("Found")
 
 
 def save(path: Path, model: torch.nn.Module, optimizer, generators: dict, meta: dict) -> None:
-    """Write weights, optimizer state, generator states and `meta` (JSON-ready) to `path`, all or nothing."""
+    """Write weights, optimizer state, generator states and `meta` (JSON-ready) to `path`, all or nothing.
+
+    Raises:
+        RunError: the disk is full, or may not be written to.
+    """
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     state = optimizer.state_dict()
     scalars: dict = {}
@@ -28,56 +32,71 @@ def save(path: Path, model: torch.nn.Module, optimizer, generators: dict, meta: 
             else:
                 scalars[f"{index}.{slot}"] = value
     tensors |= {f"generator.{k}": v for k, v in generators.items()}
-    # a copy of each: safetensors refuses views, and channels_last weights are not contiguous
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    header = {"meta": json.dumps({**meta, "groups": state["param_groups"], "scalars": scalars})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    save_file(tensors, draft, metadata=header)
-    os.replace(draft, path)  # a run killed while writing leaves the last whole file
+    text = json.dumps({**meta, "groups": state["param_groups"], "scalars": scalars})
+    tensor_files.write(path, {k: v.detach().cpu().numpy() for k, v in tensors.items()}, {"meta": text})
 
 
 def restore(path: Path, model: torch.nn.Module, optimizer) -> tuple[dict, dict]:
     """Load weights and optimizer state from `path`; return the generator states and `meta`.
 
     Raises:
-        RunError: the file belongs to a model of another architecture.
+        RunError: the file is damaged, or belongs to a model or optimizer of another kind.
     """
-    with safe_open(path, framework="pt") as f:
-        tensors = {k: f.get_tensor(k) for k in f.keys()}
-        meta = json.loads(f.metadata()["meta"])
+    arrays, texts = tensor_files.read(path)
+    tensors, meta = {k: torch.tensor(v) for k, v in arrays.items()}, json.loads(texts["meta"])
     part = lambda p: {k[len(p) :]: v for k, v in tensors.items() if k.startswith(p)}  # noqa: E731
-    try:
-        model.load_state_dict(part("model."))
-    except RuntimeError as error:
-        raise RunError(
-            f"{path.name} holds weights of another architecture ({str(error).splitlines()[1].strip()}); "
-            f"build the model that wrote it, or delete the file to start anew."
-        ) from None
     state: dict = {}
     for key, value in (part("optimizer.") | meta.pop("scalars")).items():
         index, slot = key.split(".", 1)
         state.setdefault(int(index), {})[slot] = value
-    optimizer.load_state_dict({"state": state, "param_groups": meta.pop("groups")})
+    groups = meta.pop("groups")
+    if [set(g) for g in groups] != [set(g) for g in optimizer.param_groups]:
+        raise RunError(f"{path.name} holds the state of another optimizer; use the one that wrote it.")
+    _load(path, part("model."), model)
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
     return part("generator."), meta
 
 
+def resume(path: Path | None, restore: Callable[[Path], Found], *parts) -> Found | None:
+    """Return what `restore(path)` returns; None where there is nothing to continue from.
+
+    `parts` (a model, an optimizer, ...) and PyTorch's generator are then as before, and a file that cannot be
+    continued from is put aside, as by `tensor_files.resume`.
+    """
+    if path is None or not Path(path).exists():
+        return None
+    before, random = [copy.deepcopy(p.state_dict()) for p in parts], torch.get_rng_state()
+    found = tensor_files.resume(path, restore)
+    if found is None:
+        torch.set_rng_state(random)
+        for each, state in zip(parts, before, strict=True):
+            each.load_state_dict(state)
+    return found
+
+
 def save_weights(path: Path, model: torch.nn.Module, **meta: str) -> None:
-    """Write only the model's weights, for another notebook to read; `meta` goes into the header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()}
-    save_file(tensors, path, metadata={k: str(v) for k, v in meta.items()})
+    """Write only the model's weights, for another notebook to read, and texts `meta`.
+
+    Raises:
+        RunError: the disk is full, or may not be written to.
+    """
+    arrays = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}
+    tensor_files.write(path, arrays, {k: str(v) for k, v in meta.items()})
 
 
 def load_weights(path: Path, model: torch.nn.Module) -> dict[str, str]:
     """Load what `save_weights` wrote into `model`, in place, and return the file's `meta`.
 
     Raises:
-        RunError: the file belongs to a model of another architecture or width.
+        RunError: the file is damaged, or belongs to a model of another architecture or width.
     """
-    with safe_open(path, framework="pt") as f:
-        tensors = {k: f.get_tensor(k) for k in f.keys()}
-        meta = f.metadata() or {}
+    arrays, meta = tensor_files.read(path)
+    _load(path, {k: torch.tensor(v) for k, v in arrays.items()}, model)
+    return meta
+
+
+def _load(path: Path, tensors: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
+    """Load weights into `model` if all of them fit, and none otherwise."""
     wanted = model.state_dict()
     for key in [*wanted, *tensors]:
         there, here = (tuple(d[key].shape) if key in d else "nothing" for d in (tensors, wanted))
@@ -87,4 +106,3 @@ def load_weights(path: Path, model: torch.nn.Module) -> dict[str, str]:
                 "build the model that wrote it (same width), or run the notebook that writes it again."
             )
     model.load_state_dict(tensors)
-    return meta

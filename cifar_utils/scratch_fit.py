@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import default_rng
 
+from . import tensor_files
 from .errors import ParameterError
 from .scratch import SGD, Adam, Array, Network, cross_entropy, parts
 
@@ -73,9 +74,11 @@ def fit(
         epochs, batch_size: passes over the examples, and examples a step.
         seed: epoch e takes its order and its dropout from (seed, e) alone.
         evaluate_on: sets (x, y) to measure after every epoch, by name.
-        checkpoint: file written after every epoch; a run that finds it continues where it was killed.
+        checkpoint: file written after every epoch; a run that finds it continues where it was killed. A damaged
+            one is put aside, and the run starts anew.
 
     Raises:
+        RunError: the checkpoint cannot be written.
         ParameterError: labels and inputs that do not fit, or a batch size below 1.
     """
     sizes = network.settings["sizes"]
@@ -122,13 +125,20 @@ def fit(
 
 
 def _resume(network: Network, optimizer: SGD | Adam, checkpoint: Path | None) -> History:
-    if checkpoint is None or not Path(checkpoint).exists():
-        return History()
-    slots, meta = network.load(checkpoint)
-    optimizer.slots = [slots[f"slot{k}"].copy() for k in range(len(slots))]
-    if hasattr(optimizer, "steps"):
-        optimizer.steps = int(meta["steps"])
-    return History(**json.loads(meta["history"]))
+    def restore(path: Path) -> History:
+        slots, texts = network.load(path)
+        history, steps = History(**json.loads(texts["history"])), int(texts["steps"])
+        optimizer.slots = [slots[f"slot{k}"] for k in range(len(slots))]
+        if hasattr(optimizer, "steps"):
+            optimizer.steps = steps
+        return history
+
+    before = [p.copy() for p in network.parameters]
+    history = tensor_files.resume(checkpoint, restore)
+    if history is None:
+        for p, old in zip(network.parameters, before, strict=True):
+            p[...] = old
+    return history or History()
 
 
 def fit_many(

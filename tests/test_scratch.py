@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_utils import scratch, scratch_fit
+from cifar_utils import scratch, scratch_fit, tensor_files
 from cifar_utils.errors import DataError, ParameterError
 from cifar_utils.scratch import L1, L2, SGD, Adam, Network, gradient_check
 from cifar_utils.scratch_fit import Job, evaluate, fit, fit_many
@@ -200,6 +200,26 @@ def test_a_killed_run_ends_with_the_same_numbers(tmp_path, optimizer):
     assert found.train_loss == expected.train_loss
     for p, q in zip(whole.parameters, resumed.parameters, strict=True):
         np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize("damage", ["empty", "one bit", "no steps", "another network"])
+def test_a_damaged_checkpoint_is_put_aside_and_the_run_starts_anew(tmp_path, damage, capsys):
+    x, y = examples(100, np.float32)
+    train = lambda network, **where: fit(network, Adam(0.01), x, y, epochs=2, batch_size=32, seed=1, **where)  # noqa: E731
+    path = tmp_path / "run.safetensors"
+    train(Network([12, 9, 5] if damage == "another network" else SIZES, "relu"), checkpoint=path)
+    if damage == "no steps":
+        arrays, texts = tensor_files.read(path)
+        tensor_files.write(path, arrays, {k: v for k, v in texts.items() if k != "steps"})
+    elif damage != "another network":
+        content = path.read_bytes()
+        path.write_bytes(b"" if damage == "empty" else content[:-1] + bytes([content[-1] ^ 1]))
+    whole, again = Network(SIZES, "relu", seed=3), Network(SIZES, "relu", seed=3)
+    train(whole)
+    train(again, checkpoint=path)
+    for p, q in zip(whole.parameters, again.parameters, strict=True):
+        np.testing.assert_array_equal(p, q)
+    assert "run.safetensors.damaged, and its training starts anew" in capsys.readouterr().err
 
 
 def test_networks_trained_side_by_side_are_those_trained_alone():
