@@ -32,7 +32,8 @@ from torchvision import datasets, transforms
 
 from cifar_utils import environment, sweep
 from cifar_utils.batches import Batches
-from cifar_utils.data import Split, load, pick_device
+from cifar_utils.data import Split, load
+from cifar_utils.device import pick_device
 from cifar_utils.errors import DataError
 from cifar_utils.models import RdfiaNet
 from cifar_utils.models.encoder import Encoder, NetworkB
@@ -223,7 +224,7 @@ def encoder_formats(slices: int = 6) -> dict:
     note = (
         f"A1's encoder with 16 channels, batches of {len(y)}; channels_last alone reached "
         f"{rate[torch.channels_last, None]:,.0f} img/s, bfloat16 alone "
-        f"{rate[torch.contiguous_format, torch.bfloat16]:,.0f}. The chapters use both unless bf16 is false."
+        f"{rate[torch.contiguous_format, torch.bfloat16]:,.0f}. The chapters use both where the device computes bfloat16 natively."
     )
     return row("encoder_formats", both, plain, "img/s", note)
 

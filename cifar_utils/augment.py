@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from .device import finest_dtype
 from .errors import ParameterError
 
 
@@ -319,8 +320,8 @@ def _beta(x: Tensor, alpha: float, generator: Generator) -> Tensor:
 
     As the share of one of two gamma variables; torch.distributions would draw from the global generator.
     """
-    shape = torch.full((2, len(x), 1, 1, 1), alpha, dtype=torch.float64, device=x.device)
-    a, b = torch._standard_gamma(shape, generator=generator).clamp_min(1e-300)
+    shape = torch.full((2, len(x), 1, 1, 1), alpha, dtype=finest_dtype(x.device), device=x.device)
+    a, b = torch._standard_gamma(shape, generator=generator).clamp_min(torch.finfo(shape.dtype).tiny)
     return (a / (a + b)).float()
 
 

@@ -50,11 +50,25 @@ def header(record: dict, question: str, finished: bool = False) -> str:
         "Data": escape(data),
         "Seeds": str(seeds),
         "Device": escape(env["device"]),
+        **_number_format(record),
         "Software": escape(f"torch {env['torch']}, Python {env['python']}, code {env['commit']}"),
         "Run": escape(f"{record['started']}, {took}"),
     }
     body = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in rows.items())
     return f'<dl class="cu-card">{body}</dl>'
+
+
+def _number_format(record: dict) -> dict[str, str]:
+    """Return the card's row on the number format, for chapters that can choose it."""
+    if "precision" not in record["parameters"]:
+        return {}
+    used, native = record["precision"], record["environment"]["native_bfloat16"]
+    why = ""
+    if record["parameters"]["precision"] == "auto":
+        why = "" if used == "bfloat16" else ", as this device does not compute bfloat16 natively"
+    elif used == "bfloat16" and not native:
+        why = ", as asked for, although this device only emulates it, far more slowly than float32"
+    return {"Number format": used + why}
 
 
 def _profile_note(record: dict) -> str:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from IPython.display import display
 
-from . import cards, environment, params, plots
+from . import cards, environment, operations, params, plots
 from . import data as data_module
+from .device import autocast_dtype, pick_device
 from .errors import LedgerError, ParameterError, RunError
 from .ledger import Claim, Measurement, judge, load_claims, show_found
 from .paths import root
 from .record import RECORD_MIME, code_fingerprint
 from .stats import Summary
-
-#: Names that IPython puts into every notebook.
-_IPYTHON = {"In", "Out"}
-
-#: What papermill can inject; anything else was imported or made by the notebook.
-_INJECTABLE = (bool, int, float, str, list, dict, type(None))
 
 
 def start(name: str, namespace: dict, question: str) -> Chapter:
@@ -37,19 +34,26 @@ def start(name: str, namespace: dict, question: str) -> Chapter:
         question: what the chapter answers, for the card.
 
     Raises:
-        ParameterError: a parameter that the notebook does not declare, or of a wrong type.
+        ParameterError: papermill was given a parameter that the notebook does not declare, or one has a wrong
+            type or a value outside its declared range.
     """
     allowed = params.declared(name)
-    given = {k: v for k, v in namespace.items() if k in allowed}
-    strangers = {k: v for k, v in namespace.items() if k not in allowed and _is_setting(k, v)}
-    values = params.check({**given, **strangers}, allowed)
+    params.known(_injected(namespace.get("In", [])), allowed)
+    if missing := [key for key in allowed if key not in namespace]:
+        raise ParameterError(f"Parameter {missing[0]} has no value yet; run the notebook's parameters cell first.")
+    values = params.check({key: namespace[key] for key in allowed}, allowed)
     namespace.update(values)
     return Chapter(name, values, question)
 
 
-def _is_setting(name: str, value: object) -> bool:
-    """Whether a global looks like an injected parameter rather than an import."""
-    return isinstance(value, _INJECTABLE) and not (name.startswith("_") or name in _IPYTHON)
+def _injected(cells: Sequence[str]) -> list[str]:
+    """Return the names that papermill's own cell sets, the last of IPython's `In` that it wrote; also misspelt ones.
+
+    Other globals may be anything: in JupyterLab this cell runs again after all the others.
+    """
+    written = [cell for cell in cells if cell.split("\n", 1)[0] == "# Parameters"]
+    nodes = ast.parse(written[-1]).body if written else []
+    return [target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
 
 
 class Chapter:
@@ -59,6 +63,7 @@ class Chapter:
         name: the notebook's name.
         params: checked parameters, by name; `profile`, `data`, `device` and `seeds` are in every notebook.
         device: `torch.device` that the run uses.
+        autocast: what its parameter `precision` means there: `torch.bfloat16`, or None for float32.
         full_scale: whether measurements count at the report's scale; set it where the notebook knows.
     """
 
@@ -66,18 +71,24 @@ class Chapter:
         self.name, self.params, self.question = name, values, question
         if values["profile"] not in params.PROFILES:
             raise ParameterError(f"profile is {values['profile']!r}; expected one of {params.PROFILES}.")
-        self.device = data_module.pick_device(values["device"])
+        self.device = pick_device(values["device"])
+        self.autocast = autocast_dtype(values.get("precision", "float32"), self.device)
         self.report_id = name.split("_")[0]
         self.full_scale = True
         self._claims = {k: c for k, c in load_claims().items() if c.notebook == name}
         self._found: dict[str, Measurement] = {}
         self._numbers: dict[str, str] = {}
         self._data: dict = {}
-        self._started = time.perf_counter()
+        self._started, self._operations = time.perf_counter(), operations.total()
         self._when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         plots.use_house_style()
         plots.stamp("sample data" if self.is_sample else "")
         self._card = display(cards.Html(cards.header(self.record(), question)), display_id=True)
+
+    @property
+    def number_format(self) -> str:
+        """What networks compute in, `float32` or `bfloat16`; sums and weights are float32 in both."""
+        return "float32" if self.autocast is None else "bfloat16"
 
     @property
     def is_sample(self) -> bool:
@@ -133,13 +144,19 @@ class Chapter:
     def checkpoint(self, tag: str) -> Path | None:
         """Return the file for `fit(checkpoint=...)`, so that a killed run continues; None outside the runner.
 
-        The folder's name holds a hash of parameters and code: other settings never continue this run.
+        The folder's name holds a hash of parameters, code and `_arithmetic`: a run that would go on to other
+        numbers never continues this one.
         """
         base = os.environ.get("CIFAR_UTILS_RUN_DIR")
         if base is None:
             return None
-        digest = hashlib.sha256(json.dumps([self.params, code_fingerprint(self.name)]).encode()).hexdigest()
+        what = [self.params, code_fingerprint(self.name), self._arithmetic()]
+        digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
         return Path(base) / "checkpoints" / self.name / digest[:12] / f"{tag}.safetensors"
+
+    def _arithmetic(self) -> list:
+        """Return what decides how sums are rounded: device, number format, and the threads that share them."""
+        return [self.device.type, self.number_format, environment.threads(self.device)]
 
     def artifact(self, file: str, of: str | None = None) -> Path:
         """Return the path of a file that notebook `of` (default: this one) leaves for later notebooks.
@@ -174,9 +191,11 @@ class Chapter:
             "profile": self.params["profile"],
             "parameters": self.params,
             "sample": self.is_sample,
+            "precision": self.number_format,
             "environment": environment.describe(self.device),
             "data": self._data,
             "code": code_fingerprint(self.name),
+            "operations": operations.total() - self._operations,
             "started": self._when,
             "duration_s": round(time.perf_counter() - self._started, 1),
             "measurements": measurements,

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from . import sample as stand_in
+from .device import float64_device, pick_device
 from .errors import DataError, ParameterError
-from .sources import FILES, locate
+from .sources import FILES, digit_images, form_of, in_one_sentence, locate, verified
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -94,7 +95,7 @@ def load(
         data: `real`, or `sample` for the embedded stand-in (never chosen by itself).
         device: where the tensors go.
         data_dir: the folder to look in; otherwise `$CIFAR_UTILS_DATA`, then `./data`, then a
-            download whose sums are verified.
+            download whose sums are verified. It may also be the set's own folder, such as `cifar-10-batches-py`.
         validation: examples split off the training set, stratified by class. Default: 5,000 for
             cifar10 and mnist, none for the others, which bring their own held-out part.
         train_images: keep only so many training examples (stratified), for scaled-down runs.
@@ -114,8 +115,9 @@ def load(
         dataset = _sample(name)
     else:
         folder = locate(name, data_dir, download)
-        train, val, test, classes = _READERS[name](folder)
-        dataset = Dataset(name, train, val, test, classes, _provenance(name))
+        with in_one_sentence(name):
+            train, val, test, classes = _READERS[name](folder)
+        dataset = Dataset(name, train, val, test, classes, _provenance(name, folder))
     if validation is None:
         validation = 5000 if dataset.val is None and name in ("cifar10", "mnist") else 0
     if validation:
@@ -127,25 +129,6 @@ def load(
     sizes = {k: len(s) for k in ("train", "val", "test") if (s := getattr(dataset, k)) is not None}
     dataset.provenance.update(sizes=sizes, split_seed=split_seed)
     return dataset.to(device)
-
-
-def pick_device(device: str | torch.device = "auto") -> torch.device:
-    """Return the device asked for; `auto` takes a GPU where there is one.
-
-    Raises:
-        ParameterError: `cuda` is asked for on a machine without one.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(device)
-    except RuntimeError:
-        raise ParameterError(f"device is {device!r}; expected 'auto', 'cpu' or 'cuda'.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ParameterError(
-            "device is 'cuda', but this machine has no GPU that PyTorch can use; pass device='cpu' or device='auto'."
-        )
-    return device
 
 
 def stratified_split(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -179,18 +162,18 @@ def stratified_split(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Ten
 
 def channel_stats(split: Split) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation per channel of uint8 images, float32 (C,), in units of 1/255."""
-    x = split.x
+    x = split.x.to(float64_device(split.x.device))
     count = x.numel() / x.shape[1]
     # Sums per channel in float64 by histogram: exact, and no float copy of the whole set.
     values = torch.arange(256, dtype=torch.float64, device=x.device)
     counts = torch.stack([torch.bincount(x[:, c].flatten(), minlength=256) for c in range(x.shape[1])])
     mean = counts.double() @ values / count
     std = (counts.double() @ values**2 / count - mean**2).sqrt()
-    return (mean / 255).float(), (std / 255).float()
+    return tuple((v / 255).float().to(split.x.device) for v in (mean, std))
 
 
-def _provenance(name: str) -> dict:
-    return {"name": name, "sample": False, "source": "verified files", "md5": dict(FILES[name])}
+def _provenance(name: str, folder: Path) -> dict:
+    return {"name": name, "sample": False, "source": "verified files", "md5": verified(name, folder)}
 
 
 def _sample(name: str) -> Dataset:
@@ -223,7 +206,8 @@ def _read_cifar10(folder: Path):
 
 def _read_mnist(folder: Path):
     def idx(name: str, header: int) -> np.ndarray:
-        raw = gzip.decompress((folder / "MNIST" / "raw" / name).read_bytes())
+        path, _ = form_of("mnist", f"MNIST/raw/{name}", folder)
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return np.frombuffer(raw, np.uint8, offset=header).copy()
 
     def part(name: str) -> Split:
@@ -245,7 +229,7 @@ def _read_gurmukhi(folder: Path):
     from PIL import Image
 
     def part(name: str) -> Split:
-        files = sorted(p for p in (folder / "gurmukhi_digits" / name).rglob("*.*") if p.name[0] != ".")
+        files = [p for p in digit_images(folder / "gurmukhi_digits") if p.parent.parent.name == name]
         images = [np.asarray(Image.open(p).convert("L")) for p in files]
         for path, image in zip(files, images, strict=True):
             if image.shape != (32, 32):

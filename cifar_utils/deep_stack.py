@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,15 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from . import checkpoint as ckpt
+from . import operations
+from .batches import edges
 from .data import Split
 from .deep_nets import ACTIVATIONS, EPSILON, WIDTHS, DeepNetwork, Setting
+from .device import float64_device
 from .errors import ParameterError
 from .train import seed_everything
 
-#: Layers with as many inputs as this are multiplied in bfloat16 where a run asks for it.
+#: Layers with as many inputs as this are multiplied in a shorter number format where a run asks for it.
 WIDE = 512
 
 #: Scores of how many examples are held at once when a set is evaluated, over all networks.
@@ -44,7 +47,7 @@ class DeepStack(nn.Module):
         settings: of one depth; equal activations and norms are fastest next to each other.
         seeds: each network is drawn by `DeepNetwork` after `train.seed_everything(seed)`.
         inputs, classes, widths: as for `DeepNetwork`.
-        bf16: multiply the wide layers in bfloat16 (five times as fast on a CPU that can).
+        autocast: `torch.bfloat16` to multiply the wide layers in it (five times as fast on a CPU that can).
 
     Raises:
         ParameterError: no setting or seed, or settings of different depth.
@@ -52,10 +55,10 @@ class DeepStack(nn.Module):
 
     def __init__(
         self, settings: Sequence[Setting], seeds: Sequence[int], inputs: int = 3072, classes: int = 10,
-        widths: tuple[int, ...] = WIDTHS, bf16: bool = False,
+        widths: tuple[int, ...] = WIDTHS, autocast: torch.dtype | None = None,
     ):  # fmt: skip
         super().__init__()
-        self.settings, self.seeds, self.bf16 = list(settings), list(seeds), bf16
+        self.settings, self.seeds, self.autocast = list(settings), list(seeds), autocast
         if not self.settings or not self.seeds:
             raise ParameterError("There is no network to stack; expected one or more settings and seeds.")
         if len({s.extra for s in self.settings}) > 1:
@@ -103,8 +106,8 @@ class DeepStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores (M, classes, B) of examples (S, B, features), one batch for each seed."""
-        if self.bf16 and self.inputs >= WIDE:
-            x = x.bfloat16()
+        if self.autocast and self.inputs >= WIDE:
+            x = x.to(self.autocast)
         x = x.repeat(len(self.settings), 1, 1).transpose(1, 2)
         for depth in range(self.layers - 1):
             h = self._hidden(depth, self._product(depth, x))
@@ -113,8 +116,8 @@ class DeepStack(nn.Module):
 
     def _product(self, depth: int, x: Tensor) -> Tensor:
         weight, bias = self.weight(depth), self.bias(depth)
-        if self.bf16 and weight.shape[2] >= WIDE:
-            return torch.bmm(weight.bfloat16(), x.bfloat16()).to(weight.dtype) + bias
+        if self.autocast and weight.shape[2] >= WIDE:
+            return torch.bmm(weight.to(self.autocast), x.to(self.autocast)).to(weight.dtype) + bias
         return torch.baddbmm(bias, weight, x)
 
     def _normalise(self, depth: int, z: Tensor) -> Tensor:
@@ -161,7 +164,9 @@ class DeepStack(nn.Module):
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
     """Return norms (M, len(tensors)) of each network's part; in float64, since squares of 1e-20 vanish in float32."""
-    return torch.stack([torch.linalg.vector_norm(t.flatten(1), dim=1, dtype=torch.float64) for t in tensors], 1)
+    where = float64_device(tensors[0].device)
+    norms = [torch.linalg.vector_norm(t.flatten(1).to(where), dim=1, dtype=torch.float64) for t in tensors]
+    return torch.stack(norms, 1)
 
 
 @dataclass
@@ -223,7 +228,7 @@ def fit(
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
     widths: tuple[int, ...] = WIDTHS,
     measured_steps: int = 20,
-    bf16: bool = False,
+    autocast: torch.dtype | None = None,
     checkpoint: Path | None = None,
     progress: str | None = None,
 ) -> DeepRun:
@@ -235,13 +240,13 @@ def fit(
     Args:
         settings: of one depth.
         train, val, test: splits of uint8 images (N, C, H, W); `test` is looked at once, at the end.
-        seeds: one network of every setting for each; two or more examples must be left for the last batch.
+        seeds: one network of every setting for each.
         epochs: passes over `train`.
-        batch_size: examples a step.
+        batch_size: examples a step; what is left for the last one is divided by `batches.edges`.
         optimizer: makes the optimizer from the parameters; Adam with learning rate 0.001 by default.
         widths: hidden layers before the extra ones.
         measured_steps: at how many steps of an epoch, evenly spread from the first, norms are taken.
-        bf16: see `DeepStack`.
+        autocast: see `DeepStack`.
         checkpoint: file written after every epoch; a killed run continues from it.
         progress: label of a progress bar; None shows none.
 
@@ -251,31 +256,36 @@ def fit(
     if min(epochs, measured_steps) < 1 or batch_size < 2:
         raise ParameterError(f"epochs is {epochs}, measured_steps {measured_steps} and batch_size {batch_size}; "
                              "expected 1 or more, and 2 or more in a batch.")  # fmt: skip
+    if len(train) < 2:
+        raise ParameterError(f"There is {len(train)} training example; expected 2 or more.")
     if train.x.dtype != torch.uint8:
         raise ParameterError(f"Images are {train.x.dtype}; expected uint8 (N, C, H, W).")
     started, device, count = time.perf_counter(), train.x.device, len(train)
     classes = int(train.y.max()) + 1
-    stack = DeepStack(settings, seeds, train.x[0].numel(), classes, widths, bf16).to(device)
+    stack = DeepStack(settings, seeds, train.x[0].numel(), classes, widths, autocast).to(device)
     make = optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True))
     descent = make(list(stack.parameters()))
     generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
     shape, layers = (len(settings), len(seeds)), [stack.weight(d) for d in range(stack.layers)]
-    steps = -(-count // batch_size)
+    places = edges(count, batch_size)
+    steps = len(places) - 1
     measured = set(np.linspace(0, steps, min(measured_steps, steps), endpoint=False).astype(int).tolist())
     records: list[dict] = []
-    before = _resume(checkpoint, stack, descent, generators, records)
+    before, spent = _resume(checkpoint, stack, descent, generators, records)
+    cost = operations.StepCounter(spent)
 
     for _ in tqdm(range(len(records), epochs), desc=progress, disable=progress is None, mininterval=5, ncols=80):
         stack.train()
         order = torch.stack([torch.randperm(count, generator=g, device=device) for g in generators])
         total = torch.zeros(2, stack.size, device=device)
-        norms = torch.zeros(2, stack.size, len(layers), dtype=torch.float64, device=device)
-        for step in range(steps):
-            index = order[:, step * batch_size : (step + 1) * batch_size]
+        norms = torch.zeros(2, stack.size, len(layers), dtype=torch.float64, device=float64_device(device))
+        for step, (start, stop) in enumerate(pairwise(places)):
+            index = order[:, start:stop]
             y = train.y[index]
-            losses, scores = stack.loss(scaled(train.x[index]), y)
             descent.zero_grad(set_to_none=True)
-            losses.sum().backward()
+            with cost.step(y.shape[1]):
+                losses, scores = stack.loss(scaled(train.x[index]), y)
+                losses.sum().backward()
             if step in measured:
                 old = [w.detach().clone() for w in layers]
                 norms[0] += _norms([w.grad for w in layers])
@@ -291,7 +301,8 @@ def fit(
                      "val_ranks": ranks, "gradients": norms[0] / len(measured), "updates": norms[1] / len(measured),
                      "weights": _norms(layers)}  # fmt: skip
         records.append({name: value.tolist() for name, value in found.items()})
-        _save(checkpoint, stack, descent, generators, records, before + time.perf_counter() - started)
+        _save(checkpoint, stack, descent, generators, records, before + time.perf_counter() - started, cost.count)
+    operations.add(cost.count)
     test_loss, test_ranks = evaluate(stack, test)
     kept = {}
     for name in records[0]:
@@ -312,8 +323,8 @@ def evaluate(stack: DeepStack, split: Split) -> tuple[Tensor, Tensor]:
         each, scores = stack.loss(x.expand(len(stack.seeds), *x.shape), y.expand(len(stack.seeds), -1))
         true = scores.gather(1, y.expand(stack.size, 1, -1))
         better = (~(scores < true)).sum(1) - 1  # ties count against the true class, and so does NaN
-        loss = loss + each.double() * len(y)
-        ranks = ranks + F.one_hot(better, scores.shape[1]).sum(1).double()
+        loss = loss + each.to(float64_device(each.device)).double() * len(y)
+        ranks = ranks + F.one_hot(better, scores.shape[1]).sum(1).to(loss.device).double()
     return loss / len(split), ranks / len(split)
 
 
@@ -327,17 +338,20 @@ def _tables() -> list[str]:
     return [f.name for f in fields(DeepRun) if f.name != "seconds"]
 
 
-def _save(path: Path | None, stack, descent, generators, records, seconds: float) -> None:
+def _save(path: Path | None, stack, descent, generators, records, seconds: float, spent: int) -> None:
     if path is not None:
         states = {str(i): g.get_state() for i, g in enumerate(generators)}
-        ckpt.save(Path(path), stack, descent, states, {"records": records, "seconds": seconds})
+        ckpt.save(Path(path), stack, descent, states, {"records": records, "seconds": seconds, "operations": spent})
 
 
-def _resume(path: Path | None, stack, descent, generators, records: list) -> float:
-    if path is None or not Path(path).exists():
-        return 0.0
-    states, meta = ckpt.restore(Path(path), stack, descent)
-    for i, generator in enumerate(generators):
-        generator.set_state(states[str(i)])
-    records += meta["records"]
-    return meta["seconds"]
+def _resume(path: Path | None, stack, descent, generators, records: list) -> tuple[float, int]:
+    def restore(path: Path) -> dict:
+        states, meta = ckpt.restore(path, stack, descent)
+        found = {name: meta[name] for name in ("records", "seconds", "operations")}
+        for generator, state in zip(generators, [states[str(i)] for i in range(len(generators))], strict=True):
+            generator.set_state(state)
+        return found
+
+    found = ckpt.resume(path, restore, stack, descent) or {"records": [], "seconds": 0.0, "operations": 0}
+    records += found["records"]
+    return found["seconds"], found["operations"]

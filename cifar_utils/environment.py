@@ -5,23 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from pathlib import Path
 
 import torch
 
+from .device import device_name, native_bfloat16
 from .paths import root
 
 
-def device_name(device: torch.device) -> str:
-    """Return the device in words, such as `CPU (AMD EPYC, 2 threads)` or a GPU's name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
-        model = lines[0] if lines else model
-    return f"CPU ({model}, {torch.get_num_threads()} threads)"
+def threads(device: torch.device) -> int | None:
+    """Return how many CPU threads share the work, which changes how sums are rounded; None where a GPU does it."""
+    return torch.get_num_threads() if device.type == "cpu" else None
 
 
 def commit() -> str:
@@ -46,6 +39,8 @@ def describe(device: torch.device) -> dict:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device_name(device),
         "device_type": device.type,
-        "threads": torch.get_num_threads(),
+        "threads": threads(device),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "native_bfloat16": native_bfloat16(device),
         "commit": commit(),
     }

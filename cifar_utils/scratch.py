@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -25,9 +24,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator, default_rng
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
+from . import operations, tensor_files
 from .errors import DataError, ParameterError
 
 Array = np.ndarray
@@ -253,6 +251,7 @@ class Network:
         value, dz = cross_entropy(z, y)
         if training:
             self.backward(dz)
+            operations.add(len(x) * operations.of_dense(self.settings["sizes"]))
         return value + self.penalty(), z
 
     def penalty(self) -> float:
@@ -280,31 +279,32 @@ class Network:
         for k, layer in enumerate(layer for layer in self.layers if isinstance(layer, Dropout)):
             layer.rng = default_rng([*seed, k])
 
-    def save(self, path: Path, **more) -> None:
-        """Write settings and weights as safetensors: numbers and text only, nothing that could run when opened."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {f"{'Wb'[k % 2]}{k // 2 + 1}": p for k, p in enumerate(self.parameters)}
-        draft = path.with_suffix(".part")
-        save_file(arrays | more.pop("arrays", {}), draft, {"settings": json.dumps(self.settings), **more})
-        os.replace(draft, path)  # a run killed while writing leaves the last whole file
+    def save(self, path: Path, arrays: dict[str, Array] | None = None, **texts: str) -> None:
+        """Write settings, weights and what else is given to a file: nothing that could run when opened.
+
+        Raises:
+            RunError: the disk is full, or may not be written to.
+        """
+        own = {f"{'Wb'[k % 2]}{k // 2 + 1}": p for k, p in enumerate(self.parameters)}
+        tensor_files.write(Path(path), own | (arrays or {}), {"settings": json.dumps(self.settings), **texts})
 
     def load(self, path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         """Take over the weights of a file that `save` wrote; return the file's other arrays and its texts.
 
         Raises:
+            RunError: the file is damaged.
             DataError: it is of a network of other sizes or with another activation.
         """
-        with safe_open(path, framework="np") as f:
-            arrays, meta = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
-        theirs = json.loads(meta.get("settings", "{}"))
+        arrays, texts = tensor_files.read(Path(path))
+        theirs = json.loads(texts["settings"])
         for key in ("sizes", "activation"):
-            if theirs.get(key) != self.settings[key]:
-                raise DataError(f"{Path(path).name} holds a network with {key} {theirs.get(key)}; expected "
-                                f"{self.settings[key]}. Build the network that was saved.")  # fmt: skip
-        for k, p in enumerate(self.parameters):
-            p[...] = arrays.pop(f"{'Wb'[k % 2]}{k // 2 + 1}")
-        return arrays, meta
+            if theirs[key] != self.settings[key]:
+                raise DataError(f"{Path(path).name} holds a network with {key} {theirs[key]}, expected "
+                               f"{self.settings[key]}; build the network that was saved.")  # fmt: skip
+        weights = [arrays.pop(f"{'Wb'[k % 2]}{k // 2 + 1}") for k in range(len(self.parameters))]
+        for p, w in zip(self.parameters, weights, strict=True):
+            p[...] = w
+        return arrays, texts
 
 
 def parts(x: Array, size: int) -> list[Array]:

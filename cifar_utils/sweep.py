@@ -20,7 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import operations
+from .batches import edges
 from .data import Split, channel_stats
+from .device import float64_device
 from .errors import ParameterError
 from .train import EXPLODED, History, seed_everything
 
@@ -138,7 +141,7 @@ def fit(
         split: training examples, float32 (N, D), or uint8 images, which are standardised by channel.
         seeds: one an entry for each network; they need not differ (other rates from the same start).
         lr, weight_decay: one for all, or one for each network.
-        batch_size: examples a step, for each network; the last step of an epoch takes what is left.
+        batch_size: examples a step, for each network; what is left for the last is divided by `batches.edges`.
         epochs: passes over the split.
         momentum: of stochastic gradient descent, 0 for none.
         order: `own` shuffles for each network by its seed; `shared` gives all networks the batches of
@@ -166,18 +169,20 @@ def fit(
     examples = _Examples(split)
     held_out = {name: _Examples(s, like=examples) for name, s in (evaluate_on or {}).items()}
     generators = [torch.Generator(device).manual_seed(seed) for seed in (seeds if order == "own" else seeds[:1])]
-    histories = [History() for _ in seeds]
+    histories, places = [History() for _ in seeds], edges(len(split), batch_size)
+    cost = operations.StepCounter()
 
     while any(h.outcome == "running" for h in histories):
         networks.train()
         shuffled = torch.stack([torch.randperm(len(split), generator=g, device=device) for g in generators])
         total, steps = torch.zeros(2, len(seeds), device=device), []
-        for start in range(0, len(split), batch_size):
-            index = shuffled[:, start : start + batch_size]
+        for start, stop in pairwise(places):
+            index = shuffled[:, start:stop]
             x, y = examples.take(index if order == "own" else index[0])
-            scores = networks(x)
-            each = _each_mean(losses, scores, y)
-            step(each.sum())
+            with cost.step(y.shape[-1]):
+                scores = networks(x)
+                each = _each_mean(losses, scores, y)
+                step(each.sum())
             with torch.no_grad():
                 size = y.shape[-1]
                 total += torch.stack([each * size, (scores.argmax(2) == y).sum(1)])
@@ -189,8 +194,9 @@ def fit(
         for m, history in enumerate(histories):
             if history.outcome == "running":
                 _note(history, m, means, found, steps, rates[m], epochs)
-                history.iterations += -(-len(split) // batch_size)
+                history.iterations += len(places) - 1
                 history.seconds = seconds
+    operations.add(cost.count)
     return Sweep(histories, networks.eval(), time.perf_counter() - started)
 
 
@@ -262,12 +268,13 @@ def _each_mean(losses: Losses, scores: Tensor, y: Tensor) -> Tensor:
 def _evaluate(networks: Stack, examples: _Examples, losses: Losses) -> tuple[list[float], list[float]]:
     """Return mean loss and accuracy (0..1) of each network on `examples`."""
     networks.eval()
-    count, total = len(examples.y), torch.zeros(2, networks.size, dtype=torch.float64, device=examples.y.device)
-    edges = [*range(0, count, max(1, EVALUATED_AT_ONCE // networks.size)), count]
-    for start, stop in pairwise(edges):
+    count, where = len(examples.y), float64_device(examples.y.device)
+    total = torch.zeros(2, networks.size, dtype=torch.float64, device=where)
+    places = [*range(0, count, max(1, EVALUATED_AT_ONCE // networks.size)), count]
+    for start, stop in pairwise(places):
         x, y = examples.take(slice(start, stop))
         scores = networks(x)
-        total += torch.stack([_each_mean(losses, scores, y) * len(y), (scores.argmax(2) == y).sum(1)])
+        total += torch.stack([_each_mean(losses, scores, y) * len(y), (scores.argmax(2) == y).sum(1)]).to(where)
     return tuple((total / count).tolist())
 
 

@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from . import checkpoint as ckpt
+from . import operations
 from .batches import Batches
+from .device import float64_device
 from .errors import ParameterError
 
 #: A mean loss above this means that the run has exploded; a network that knows nothing has about 2.3.
@@ -34,6 +36,7 @@ class History:
         step_loss: the loss of every iteration, where `fit(..., every_step=True)` asked for it.
         lr: the first parameter group's learning rate at the end of the epoch.
         iterations: how many steps the optimizer took.
+        operations: floating-point operations of all steps, see `cifar_utils.operations`.
         seconds: wall-clock time of the whole run, in seconds.
         outcome: `running`, `finished`, `stopped early` or `diverged`.
     """
@@ -44,6 +47,7 @@ class History:
     step_loss: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
     iterations: int = 0
+    operations: int = 0
     seconds: float = 0.0
     outcome: str = "running"
 
@@ -78,13 +82,13 @@ def evaluate(
     """Return mean loss and accuracy (0..1) of `model` over one pass of `batches`, in evaluation mode."""
     was_training = model.training
     model.eval()
-    total = torch.zeros(2, dtype=torch.float64, device=batches.device)
+    total = torch.zeros(2, dtype=torch.float64, device=float64_device(batches.device))
     count = 0
     for x, y in batches:
         with torch.autocast(x.device.type, autocast, enabled=autocast is not None):
             scores = model(x)
         value = loss(scores.float(), y)
-        total += torch.stack([value * len(y), _hits(scores, y)])
+        total += torch.stack([value * len(y), _hits(scores, y)]).to(total.device)
         count += len(y)
     model.train(was_training)
     mean_loss, accuracy = (total / count).tolist()
@@ -125,12 +129,12 @@ def fit(
         autocast: `torch.bfloat16` or `torch.float16`; weights stay float32.
         every_step: keep the loss of every iteration in the history.
         checkpoint: file written after every epoch; a run that finds it continues where it was
-            killed and ends with the same numbers.
+            killed and ends with the same numbers. A damaged one is put aside, and the run starts anew.
         progress: label of a plain progress bar; None shows none.
 
     Raises:
         ParameterError: settings that contradict each other.
-        RunError: the checkpoint belongs to another architecture.
+        RunError: the checkpoint cannot be written.
     """
     epochs, iterations = _length(epochs, iterations, len(batches))
     if patience is not None and "val" not in (evaluate_on or {}):
@@ -143,6 +147,7 @@ def fit(
     if history.outcome in ("running", "finished"):  # the checkpoint may be of a shorter or a longer run
         history.outcome = "running" if history.iterations < iterations else "finished"
     before, started = history.seconds, time.perf_counter()
+    cost = operations.StepCounter(history.operations)
     bar = tqdm(total=epochs, initial=history.epochs, desc=progress, disable=progress is None,
                mininterval=5, ncols=80)  # fmt: skip
 
@@ -151,11 +156,12 @@ def fit(
         total = torch.zeros(2, device=device)
         steps, seen = [], 0
         for x, y in islice(batches, iterations - history.iterations):
-            with torch.autocast(device.type, autocast, enabled=autocast is not None):
-                scores = model(x)
-            value = loss(scores.float() if autocast else scores, y)
             optimizer.zero_grad(set_to_none=True)
-            scaler.scale(value).backward()
+            with cost.step(len(y)):
+                with torch.autocast(device.type, autocast, enabled=autocast is not None):
+                    scores = model(x)
+                value = loss(scores.float() if autocast else scores, y)
+                scaler.scale(value).backward()
             if clip_norm is not None:
                 scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
@@ -171,6 +177,7 @@ def fit(
         if schedule is not None and schedule_every == "epoch":
             schedule.step()
 
+        history.operations = cost.count
         _record(history, total, seen, steps, optimizer)  # the epoch's only wait for the device
         for name, held_out in (evaluate_on or {}).items():
             history.add(name, *evaluate(model, held_out, loss, autocast))
@@ -180,6 +187,7 @@ def fit(
         bar.set_postfix(loss=f"{history.train_loss[-1]:.3f}", refresh=False)
         bar.update()
     bar.close()
+    operations.add(history.operations)
     return history
 
 
@@ -229,17 +237,20 @@ def _save(path, model, optimizer, batches, schedule, scaler, history: History) -
 
 
 def _resume(path, model, optimizer, batches, schedule, scaler) -> History:
-    if path is None or not Path(path).exists():
-        return History()
-    generators, meta = ckpt.restore(Path(path), model, optimizer)
-    batches.restore(generators["batches"])
-    torch.set_rng_state(generators["cpu"])
-    if "cuda" in generators and batches.device.type == "cuda":
-        torch.cuda.set_rng_state(generators["cuda"], batches.device)
-    if schedule is not None:
-        schedule.load_state_dict(meta["schedule"])
-    scaler.load_state_dict(meta["scaler"])
-    return History(**meta["history"])
+    def restore(path: Path) -> History:
+        generators, meta = ckpt.restore(path, model, optimizer)
+        history, states = History(**meta["history"]), [generators["batches"], generators["cpu"]]
+        if schedule is not None:
+            schedule.load_state_dict(meta["schedule"])
+        scaler.load_state_dict(meta["scaler"])
+        torch.set_rng_state(states[1])
+        batches.restore(states[0])
+        if "cuda" in generators and batches.device.type == "cuda":
+            torch.cuda.set_rng_state(generators["cuda"], batches.device)
+        return history
+
+    parts = [part for part in (model, optimizer, schedule, scaler) if part is not None]
+    return ckpt.resume(path, restore, *parts) or History()
 
 
 def _plain(state: dict) -> dict:

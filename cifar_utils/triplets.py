@@ -6,6 +6,7 @@ Source of the triplets: A1 report, question 2.2. Distances between embeddings ar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise, starmap
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from .batches import Batches
 from .data import Split
+from .device import finest_dtype
 from .errors import DataError, ParameterError
 
 #: Added to each component of a difference, as PyTorch does, so that a distance of zero has a gradient.
@@ -93,7 +95,7 @@ class TripletIndex:
 
 def _below(limit: Tensor, generator: torch.Generator) -> Tensor:
     """Return a whole number in 0..limit-1 for every entry of `limit`, each equally likely to 1 in 10^9."""
-    uniform = torch.rand(limit.shape, generator=generator, device=limit.device, dtype=torch.float64)
+    uniform = torch.rand(limit.shape, generator=generator, device=limit.device, dtype=finest_dtype(limit.device))
     return (uniform * limit).long()
 
 
@@ -119,7 +121,8 @@ class TripletBatches(Batches):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         g, n = self.generator, len(self.split)
         order = torch.cat([torch.randperm(n, generator=g, device=self.device) for _ in range(self._passes)])
-        for anchors in order[: self.steps * self.batch_size].split(self.batch_size):
+        for part in starmap(slice, pairwise(self.edges)):
+            anchors = order[part]
             chosen = torch.cat([anchors, *self.index.draw(anchors, g)])
             shift = mirror = (None, None)
             if self.crop:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .data import Split, channel_stats
+from .device import float64_device
 from .errors import DataError, ParameterError
 
 #: Images converted to float64 at a time; 1,000 of CIFAR-10 take 25 MB.
@@ -71,7 +72,7 @@ class Standardise:
         if split.x.dtype == torch.uint8 and split.x.dim() == 4:
             mean, std = channel_stats(split)
         else:
-            x = as_floats(split).double()
+            x = as_floats(split).to(float64_device(split.x.device)).double()
             mean, std = x.mean((0, 2, 3)).float(), x.std((0, 2, 3), correction=0).float()
         return cls(mean, _positive(std))
 
@@ -79,7 +80,8 @@ class Standardise:
         """Return the split's images, standardised."""
         x = as_floats(split)
         _expect(x.shape[1], len(self.mean), "channels")
-        return Split((x - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1), split.y)
+        mean, std = (v.to(x.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        return Split((x - mean) / std, split.y)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class AverageImage:
         """Return the split's images without the average image."""
         x = as_floats(split)
         _expect(tuple(x.shape[1:]), tuple(self.mean.shape), "images of shape")
-        return Split((x - self.mean) / self.std.view(1, -1, 1, 1), split.y)
+        mean, std = self.mean.to(x.device), self.std.to(x.device)
+        return Split((x - mean) / std.view(1, -1, 1, 1), split.y)
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,8 @@ class Whitening:
         """Return the split's images, whitened."""
         x = as_floats(split)
         _expect(tuple(x.shape[1:]), tuple(self.mean.shape), "images of shape")
-        return Split(((x - self.mean).flatten(1) @ self.matrix.T).view(x.shape), split.y)
+        mean, matrix = self.mean.to(x.device), self.matrix.to(x.device)
+        return Split(((x - mean).flatten(1) @ matrix.T).view(x.shape), split.y)
 
 
 def covariance(split: Split) -> tuple[Tensor, Tensor]:
@@ -222,12 +226,12 @@ def covariance(split: Split) -> tuple[Tensor, Tensor]:
     if len(split) < 2:
         raise DataError(f"A covariance needs at least 2 images; got {len(split)}.")
     mean, _ = _moments(split)
-    total = torch.zeros(mean.numel(), mean.numel(), dtype=torch.float64, device=split.x.device)
+    total = torch.zeros(mean.numel(), mean.numel(), dtype=torch.float64, device=float64_device(split.x.device))
     for start in range(0, len(split), CHUNK):
         part = as_floats(split[slice(start, start + CHUNK)])
         # products in float32 (of centred numbers, 1,000 at a time: errors near 1e-6), sums in float64
-        centred = (part - mean.float()).flatten(1)
-        total += (centred.T @ centred).double()
+        centred = (part - mean.float().to(part.device)).flatten(1)
+        total += (centred.T @ centred).to(total.device).double()
     return mean, total / len(split)
 
 
@@ -262,12 +266,12 @@ def patch_moments(split: Split, kernel: int = 5, padding: int = 2) -> Tensor:
             f"kernel is {kernel}; expected 1 to {min(height, width) + 2 * padding} for these images."
         )
     size = channels * kernel**2 + 1
-    total, count = torch.zeros(size, size, dtype=torch.float64, device=split.x.device), 0
+    total, count = torch.zeros(size, size, dtype=torch.float64, device=float64_device(split.x.device)), 0
     for start in range(0, len(split), 100):
         x = as_floats(split[slice(start, start + 100)])
         windows = F.unfold(x, kernel, padding=padding).transpose(1, 2).flatten(0, 1)
         windows = torch.cat([windows, torch.ones_like(windows[:, :1])], 1)
-        total += (windows.T @ windows).double()
+        total += (windows.T @ windows).to(total.device).double()
         count += len(windows)
     return total / count
 
@@ -282,9 +286,9 @@ def _moments(split: Split) -> tuple[Tensor, Tensor]:
     """Return mean and mean square of every pixel, float64 (C, H, W), in chunks."""
     if len(split) < 1:
         raise DataError("There are no images to take an average of.")
-    total = square = torch.zeros(split.x.shape[1:], dtype=torch.float64, device=split.x.device)
+    total = square = torch.zeros(split.x.shape[1:], dtype=torch.float64, device=float64_device(split.x.device))
     for start in range(0, len(split), CHUNK):
-        part = as_floats(split[slice(start, start + CHUNK)]).double()
+        part = as_floats(split[slice(start, start + CHUNK)]).to(total.device).double()
         total, square = total + part.sum(0), square + (part**2).sum(0)
     return total / len(split), square / len(split)
 

@@ -4,16 +4,14 @@ import math
 
 import pytest
 import torch
-from safetensors import safe_open
+from small_training import Net, run, same, weights
 from torch import nn
 from torch.nn import functional as F
-from torch.optim import lr_scheduler as lrs
 
-from cifar_utils import checkpoint as ckpt
 from cifar_utils import train
 from cifar_utils.batches import Batches, training_batches
 from cifar_utils.data import Split, load
-from cifar_utils.errors import ParameterError, RunError
+from cifar_utils.errors import ParameterError
 from cifar_utils.models import SoftmaxRegression
 from cifar_utils.train import History, evaluate, fit, seed_everything
 
@@ -21,92 +19,6 @@ from cifar_utils.train import History, evaluate, fit, seed_everything
 @pytest.fixture(scope="module")
 def shapes():
     return load("cifar10", data="sample")
-
-
-class Net(nn.Module):
-    """Small, with everything that has state: dropout, batch norm, two layers."""
-
-    def __init__(self, hidden: int = 16, dropout: float = 0.3):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(3 * 12 * 10, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(dropout),
-            nn.Linear(hidden, 10),
-        )  # fmt: skip
-
-    def forward(self, x):
-        return self.layers(x)
-
-
-def weights(model) -> torch.Tensor:
-    return torch.cat([v.flatten().double() for v in model.state_dict().values()])
-
-
-OPTIMIZERS = {
-    "sgd": lambda p: torch.optim.SGD(p, lr=0.05),
-    "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-4),
-    "adam": lambda p: torch.optim.Adam(p, lr=0.01),
-    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.001),
-}
-
-SCHEDULES = {
-    "none": lambda o: None,
-    "step": lambda o: lrs.StepLR(o, 2, gamma=0.5),
-    "milestones": lambda o: lrs.MultiStepLR(o, [2, 4], gamma=0.1),
-    "cosine": lambda o: lrs.CosineAnnealingLR(o, 6),
-    "lambda": lambda o: lrs.LambdaLR(o, lambda epoch: 1 / (1 + epoch)),
-    "sequence": lambda o: lrs.SequentialLR(
-        o, [lrs.ConstantLR(o, 0.5, total_iters=2), lrs.MultiStepLR(o, [1, 3], gamma=0.1)], milestones=[2]
-    ),
-}
-
-
-def run(images, *, epochs=6, optimizer="momentum", schedule="none", seed=0, net=Net, batch=16, **options):
-    """Train a small net from scratch, augmented, and return it with its history."""
-    seed_everything(seed)
-    model = net()
-    batches = training_batches(images, batch, crop=2, flip=True, seed=seed)
-    optimizer = OPTIMIZERS[optimizer](model.parameters())
-    held_out = {"val": Batches.for_evaluation(images, batches)}
-    if "iterations" not in options:
-        options["epochs"] = epochs
-    history = fit(
-        model, batches, optimizer, evaluate_on=held_out, schedule=SCHEDULES[schedule](optimizer), **options
-    )  # fmt: skip
-    return model, history
-
-
-def same(a: History, b: History) -> bool:
-    """Whether two histories agree in everything but the clock."""
-    return {**vars(a), "seconds": 0} == {**vars(b), "seconds": 0}
-
-
-class Killed(BaseException):
-    """Stands for a kernel that is killed: nothing but a finally clause runs."""
-
-
-def run_killed_after(monkeypatch, epoch, *args, **options):
-    """Run until the checkpoint of `epoch` epochs is written and another epoch is under way."""
-    original, calls = train.ckpt.save, []
-
-    def save(*a):
-        original(*a)
-        calls.append(a)
-
-    monkeypatch.setattr(train.ckpt, "save", save)
-    step = torch.optim.Optimizer.zero_grad
-
-    def zero_grad(self, *a, **k):
-        if len(calls) == epoch and torch.rand(()) < 0.5:  # somewhere in the next epoch
-            raise Killed
-        return step(self, *a, **k)
-
-    monkeypatch.setattr(torch.optim.Optimizer, "zero_grad", zero_grad)
-    try:
-        with pytest.raises(Killed):
-            run(*args, **options)
-    finally:
-        monkeypatch.undo()
-    assert len(calls) == epoch
 
 
 # ---- learning ----------------------------------------------------------------------------------
@@ -245,130 +157,6 @@ def test_patience_needs_a_validation_set(images):
             evaluate_on={"test": batches})  # fmt: skip
 
 
-# ---- killed and continued ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "schedule", "killed", "options"),
-    [
-        ("sgd", "none", 1, {}),
-        ("momentum", "milestones", 1, {}),
-        ("momentum", "milestones", 3, {"clip_norm": 0.5}),
-        ("adam", "cosine", 2, {"every_step": True}),
-        ("adam", "step", 4, {"schedule_every": "step"}),
-        ("rmsprop", "lambda", 2, {"patience": 4}),
-        ("momentum", "sequence", 3, {}),
-        ("momentum", "none", 3, {"iterations": 22}),
-        ("momentum", "none", 2, {"autocast": torch.bfloat16}),
-    ],
-)
-def test_a_killed_run_continues_to_the_same_bits(
-    images, tmp_path, monkeypatch, optimizer, schedule, killed, options
-):  # fmt: skip
-    options = {"optimizer": optimizer, "schedule": schedule, **options}
-    expected, history = run(images, **options)
-    path = tmp_path / "deep" / "run.safetensors"
-    run_killed_after(monkeypatch, killed, images, checkpoint=path, **options)
-    torch.manual_seed(12345)  # whatever the new process did before
-    model, continued = run(images, checkpoint=path, **options)
-    assert torch.equal(weights(model), weights(expected))
-    assert same(continued, history)
-    assert sorted(p.name for p in path.parent.iterdir()) == ["run.safetensors"]
-    # and once more: a finished run is read, not repeated
-    model, third = run(images, checkpoint=path, **options)
-    assert torch.equal(weights(model), weights(expected)) and third == continued
-
-
-def test_early_stopping_counts_over_a_kill(images, tmp_path, monkeypatch):
-    losses = [3.0, 2.0, 2.5, 2.2, 2.1, 2.0, 1.0]
-    path = tmp_path / "run.safetensors"
-
-    def scripted(after):
-        values = iter(losses[after:])
-        monkeypatch.setattr(train, "evaluate", lambda *a: (next(values), 0.5))
-
-    scripted(0)
-    run(images, epochs=3, patience=4, checkpoint=path)
-    scripted(3)
-    _, history = run(images, epochs=7, patience=4, checkpoint=path)
-    assert history.outcome == "stopped early" and history.evaluations["val"]["loss"] == losses[:6]
-    _, history = run(images, epochs=7, patience=4, checkpoint=path)
-    assert history.outcome == "stopped early" and history.epochs == 6
-
-
-def test_a_longer_run_continues_a_finished_one_and_a_shorter_one_reads_it(images, tmp_path):
-    path = tmp_path / "run.safetensors"
-    expected, history = run(images, epochs=5)
-    run(images, epochs=3, checkpoint=path)
-    model, longer = run(images, epochs=5, checkpoint=path)
-    assert torch.equal(weights(model), weights(expected)) and same(longer, history)
-    _, shorter = run(images, epochs=2, checkpoint=path)
-    assert shorter.outcome == "finished" and shorter.epochs == 5
-    _, odd = run(images, iterations=25, checkpoint=path)
-    assert odd.iterations == 25
-    _, odd = run(images, iterations=27, checkpoint=path)
-    assert odd.iterations == 27 and odd.outcome == "finished"
-
-
-def test_a_checkpoint_of_a_longer_killed_run(images, tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
-    run_killed_after(monkeypatch, 4, images, epochs=6, checkpoint=path)
-    _, history = run(images, epochs=2, checkpoint=path)
-    assert history.outcome == "finished" and history.epochs == 4
-
-
-def test_a_checkpoint_is_plain_safetensors(images, tmp_path):
-    path = tmp_path / "run.safetensors"
-    model, history = run(images, epochs=2, optimizer="adam", schedule="step", checkpoint=path)
-    assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
-    with safe_open(path, framework="pt") as f:
-        keys = set(f.keys())
-        assert torch.equal(f.get_tensor("model.layers.1.weight"), model.layers[1].weight)
-        assert set(f.metadata()) == {"meta"}
-    assert {"generator.batches", "generator.cpu", "optimizer.0.exp_avg", "optimizer.0.step"} <= keys
-    assert {k.split(".")[0] for k in keys} == {"model", "optimizer", "generator"}
-
-
-def test_a_run_killed_while_writing_leaves_the_last_whole_file(images, tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
-    run(images, epochs=2, checkpoint=path)
-    before = path.read_bytes()
-
-    def half(_tensors, draft, metadata):
-        draft.write_bytes(before[:100])
-        raise Killed
-
-    monkeypatch.setattr(ckpt, "save_file", half)
-    with pytest.raises(Killed):
-        run(images, epochs=3, checkpoint=path)
-    monkeypatch.undo()
-    assert path.read_bytes() == before
-    model, _ = run(images, epochs=3, checkpoint=path)
-    assert torch.equal(weights(model), weights(run(images, epochs=3)[0]))
-    assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
-
-
-def test_a_checkpoint_of_another_architecture(images, tmp_path):
-    path = tmp_path / "run.safetensors"
-    run(images, epochs=1, checkpoint=path)
-    for net in (lambda: Net(hidden=17), lambda: nn.Sequential(nn.Flatten(), nn.Linear(360, 10))):
-        with pytest.raises(RunError, match="run.safetensors holds weights of another architecture"):
-            run(images, net=net, epochs=2, checkpoint=path)
-
-
-def test_save_weights_can_be_read_by_another_notebook(tmp_path):
-    from safetensors.torch import load_file
-
-    model = Net().to(memory_format=torch.channels_last)
-    path = tmp_path / "a" / "w.safetensors"
-    ckpt.save_weights(path, model, seed=3)
-    other = Net()
-    other.load_state_dict(load_file(path))
-    assert torch.equal(weights(other), weights(model))
-    with safe_open(path, framework="pt") as f:
-        assert f.metadata() == {"seed": "3"}
-
-
 # ---- options -----------------------------------------------------------------------------------
 
 
@@ -395,7 +183,7 @@ def test_clip_norm_leaves_small_gradients_alone(images):
     assert torch.allclose(weights(a), weights(b), atol=1e-5)
 
 
-def test_bf16_autocast_keeps_float32_weights(images):
+def test_bfloat16_autocast_keeps_float32_weights(images):
     seen = []
 
     class Watched(Net):
