@@ -1,7 +1,8 @@
-"""A notebook's parameters: what it declares, and values checked by name and type against that.
+"""A notebook's parameters: what it declares, and values checked by name, type and sense against that.
 
-papermill itself only warns about a name that the notebook does not have, and hands `lr: 1e-3` from
-YAML over as text.
+A line of the parameters cell is `name: type = default  # what it is [constraint]`; `cifar_utils.constraints` says
+how a constraint is written, and what holds without one. papermill itself only warns about a name that the notebook
+does not have, and hands `lr: 1e-3` from YAML over as text.
 """
 
 from __future__ import annotations
@@ -9,25 +10,27 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
+from . import constraints
 from .errors import ParameterError
-from .paths import root
+from .paths import notebook_path, root
 
 PROFILES = ("smoke", "quick", "full")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line `name: type = default  # help` of a parameters cell."""
+    """One line `name: type = default  # help [constraint]` of a parameters cell."""
 
     name: str
     type: str
     default: object
     help: str = ""
+    rules: tuple[constraints.Rule, ...] = ()
 
     def check(self, value: object) -> object:
         """Return `value` as the declared type.
@@ -74,19 +77,6 @@ def _fail():
     raise TypeError
 
 
-def notebook_path(name: str) -> Path:
-    """Return the path of source notebook `name`.
-
-    Raises:
-        ParameterError: there is none of that name; close ones are suggested.
-    """
-    path = root() / "notebooks" / f"{name}.ipynb"
-    if not path.exists():
-        names = sorted(p.stem for p in path.parent.glob("*.ipynb"))
-        raise ParameterError(f"There is no notebook {name!r}.{_suggest(name, names)}")
-    return path
-
-
 def declared(name: str) -> dict[str, Parameter]:
     """Return the parameters that notebook `name` declares, in order.
 
@@ -104,8 +94,8 @@ def declared(name: str) -> dict[str, Parameter]:
 def parse(source: str, name: str = "notebook") -> dict[str, Parameter]:
     """Return the parameters that the text of a parameters cell declares."""
 
-    def refuse(line: int):
-        raise ParameterError(f"{name}: line {line} of the parameters cell is not 'name: type = default'.") from None
+    def refuse(line: int, what: str = "is not 'name: type = default'"):
+        raise ParameterError(f"{name}: line {line} of the parameters cell {what}.") from None
 
     lines = source.splitlines()
     found = {}
@@ -121,23 +111,52 @@ def parse(source: str, name: str = "notebook") -> dict[str, Parameter]:
         except ValueError:
             refuse(node.lineno)
         rest = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()  # the offset counts bytes
-        comment = rest.partition("#")[2].strip()
-        parameter = Parameter(node.target.id, ast.unparse(node.annotation), default, comment)
+        comment, constraint = constraints.split(rest.partition("#")[2].strip())
+        word, kind = node.target.id, ast.unparse(node.annotation)
+        try:
+            parameter = Parameter(word, kind, default, comment, constraints.parse(constraint, word, kind))
+        except (ValueError, SyntaxError):
+            refuse(node.end_lineno, f"has a constraint that is not understood: [{constraint}]")
         parameter.check(parameter.default)
-        found[parameter.name] = parameter
+        found[word] = parameter
+    defaults = {key: p.default for key, p in found.items()}
+    for p in found.values():
+        if strangers := [n for rule in p.rules for n in rule.names if n not in found]:
+            raise ParameterError(f"{name}: the constraint of {p.name} names {strangers[0]}, which is no parameter.")
+    _check_sense(defaults, found)
     return found
 
 
-def check(values: dict, allowed: dict[str, Parameter]) -> dict:
-    """Return `values` with every value converted to its declared type.
+def _check_sense(values: dict, allowed: dict[str, Parameter]) -> None:
+    """Check all values, of their declared types, against the constraints: each by itself, then the relations."""
+    rules = [(p.name, rule) for p in allowed.values() for rule in p.rules if values[p.name] is not None]
+    for name, rule in sorted(rules, key=lambda pair: bool(pair[1].names)):
+        if not rule.holds(values[name], values):
+            given = f" ({', '.join(f'{other} is {values[other]!r}' for other in rule.names)})" if rule.names else ""
+            raise ParameterError(f"Parameter {name} is {values[name]!r}; expected {rule.text}{given}.")
+
+
+def known(names: Iterable[str], allowed: dict[str, Parameter]) -> None:
+    """Refuse names that are not declared.
 
     Raises:
-        ParameterError: an unknown name or an impossible value.
+        ParameterError: the first of them, with a suggestion.
     """
-    for key in values:
+    for key in names:
         if key not in allowed:
             raise ParameterError(f"There is no parameter {key!r}.{_suggest(key, list(allowed))}")
-    return {key: allowed[key].check(value) for key, value in values.items()}
+
+
+def check(values: dict, allowed: dict[str, Parameter]) -> dict:
+    """Return `values` with every value converted to its declared type; what they leave out is at its default.
+
+    Raises:
+        ParameterError: an unknown name, or a value of another type or without sense.
+    """
+    known(values, allowed)
+    converted = {key: allowed[key].check(value) for key, value in values.items()}
+    _check_sense({key: p.default for key, p in allowed.items()} | converted, allowed)
+    return converted
 
 
 def for_profile(name: str, profile: str, overrides: dict | None = None) -> dict:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import json
 import math
-import types
 
 import pytest
 import torch
+from conftest import PARAMETERS
 
-from cifar_utils import chapter, plots, record
+from cifar_utils import chapter, plots, record, sample
 from cifar_utils.chapter import RECORD_MIME, start
 from cifar_utils.errors import LedgerError, ParameterError, RunError
 from cifar_utils.stats import summarise
@@ -58,9 +58,6 @@ def test_start_converts_what_papermill_hands_over_as_text(page):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"learning_rate": 0.1}, "no parameter 'learning_rate'"),
-        ({"sedes": 3}, "no parameter 'sedes'. Did you mean 'seeds'"),
-        ({"extra": None}, "no parameter 'extra'"),
         ({"seeds": "three"}, "Parameter seeds is 'three'"),
         ({"seeds": 1.5}, "Parameter seeds is 1.5"),
         ({"lr": None}, "Parameter lr is None"),
@@ -69,7 +66,7 @@ def test_start_converts_what_papermill_hands_over_as_text(page):
         ({"device": "gpu"}, "device is 'gpu'"),
     ],
 )
-def test_start_refuses_unknown_names_and_wrong_types(page, changes, message):
+def test_start_refuses_wrong_types_and_impossible_values(page, changes, message):
     with pytest.raises(ParameterError, match=message):
         begin(**changes)
 
@@ -80,11 +77,55 @@ def test_start_refuses_cuda_without_a_gpu(page, monkeypatch):
         begin(device="cuda")
 
 
-def test_start_leaves_imports_and_ipythons_own_names_alone(page):
-    import __future__
+@pytest.fixture
+def kernel(page):
+    """Run cells as a kernel does, with the history that it keeps; return its globals."""
+    from IPython.core.interactiveshell import InteractiveShell
 
-    begin(np=types, start=start, annotations=__future__.annotations, CLASSES=("a", "b"), _private=3, In=[""], Out={},
-          root=chapter.Path("x"), tensor=torch.zeros(1))  # fmt: skip
+    shell = InteractiveShell()
+
+    def run(*cells):
+        for cell in cells:
+            shell.run_cell(cell, store_history=True).raise_error()
+        return shell.user_ns
+
+    return run
+
+
+SETUP = f"""\
+import numpy as np
+from cifar_utils import chapter
+run = chapter.start({NAME!r}, globals(), "?")
+"""
+
+
+@pytest.mark.parametrize(
+    ("injected", "message"),
+    [
+        ("sedes = 3\n", "no parameter 'sedes'. Did you mean 'seeds'"),
+        ("lr = 0.1\nextra = None\n", "no parameter 'extra'"),
+        ("np = 3\n", "no parameter 'np'"),  # the setup cell imports over it
+    ],
+)
+def test_what_papermill_sets_must_be_declared(kernel, injected, message):
+    with pytest.raises(ParameterError, match=message):
+        kernel(PARAMETERS, "# Parameters\n" + injected, SETUP)
+    assert kernel("# Parameters\nseeds = 3\n", SETUP)["run"].params["seeds"] == 3  # mended in the open notebook
+
+
+def test_cells_can_be_run_again_in_any_order(kernel):
+    made = kernel(PARAMETERS, "# Parameters\nseeds = 2\n", SETUP, "one_each = [3, 4]\nsedes, text = 1, 'x'")
+    assert made["run"].params["seeds"] == 2
+    assert kernel("lr = 0.5", SETUP)["run"].params["lr"] == 0.5
+    again = kernel(PARAMETERS, SETUP)["run"]
+    assert again.params == {**namespace(), "rates": [0.1, 0.2]}
+
+
+def test_a_setup_cell_run_before_the_parameters_says_what_to_run_first(kernel):
+    with pytest.raises(
+        ParameterError, match="Parameter profile has no value yet; run the notebook's parameters cell"
+    ):
+        kernel(SETUP)
 
 
 def test_a_notebook_that_is_not_there(page):
@@ -111,13 +152,20 @@ def test_load_keeps_the_provenance(page):
     assert record["data"]["circles"]["sample"] is True and record["data"]["circles"]["sizes"]["val"] == 20
 
 
+def test_weights_that_were_read_stand_in_the_record(page):
+    run = begin()
+    run.uses({})  # random weights came from no file
+    run.uses({"name": "weights of squeezenet_16bit", "source": "verified file x.pth, rounded to 16 bits"})
+    assert [d["source"] for d in run.record()["data"].values()] == ["verified file x.pth, rounded to 16 bits"]
+
+
 def test_a_set_loaded_twice_is_recorded_twice(page):
     run = begin()
     run.load("cifar10")
     run.load("cifar10", train_images=100)
     run.load("cifar10")
     sizes = {key: found["sizes"]["train"] for key, found in run.record()["data"].items()}
-    assert sizes == {"cifar10": 2000, "cifar10, 100 training images": 100}
+    assert sizes == {"cifar10": sample.SIZES[0], "cifar10, 100 training images": 100}
 
 
 def test_figures_are_stamped_on_sample_data_and_where_scaled_down(page):

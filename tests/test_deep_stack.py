@@ -130,7 +130,9 @@ def test_bytes_are_scaled_as_the_report_says():
 def test_bfloat16_in_the_wide_layers_changes_gradients_by_its_rounding_only():
     settings, split = [Setting("tanh", 2), Setting("relu", 2, "he", "batch")], images(32)
     x, y = scaled(split.x).repeat(1, 12)[None], split.y[None]
-    exact, rough = (DeepStack(settings, [0], 576, 3, WIDTHS, autocast=a).gradient_norms(x, y) for a in (None, torch.bfloat16))
+    exact, rough = (
+        DeepStack(settings, [0], 576, 3, WIDTHS, autocast=a).gradient_norms(x, y) for a in (None, torch.bfloat16)
+    )
     ratio = (rough / exact).numpy()
     assert 1e-7 < abs(ratio - 1).max() < 0.1
 
@@ -156,6 +158,27 @@ def test_a_killed_run_ends_with_the_same_numbers_and_a_damaged_checkpoint_does_n
     assert len(anew.train_loss[0, 0]) == 4 and "run.safetensors is damaged" in capsys.readouterr().err
     deep_stack.fit(SETTINGS[:2], train, val, val, seeds=SEEDS, epochs=2, batch_size=8, widths=WIDTHS, checkpoint=file)
     assert "another architecture" in capsys.readouterr().err
+
+
+def test_one_example_that_is_left_over_joins_the_last_batch():
+    train, settings = images(33), [Setting("relu", 2, "he", "batch")]
+    make = lambda parameters: torch.optim.SGD(parameters, lr=0.1)  # noqa: E731
+    go = lambda split, size: deep_stack.fit(settings, split, images(9, 1), images(9, 2), seeds=[0], epochs=1,  # noqa: E731
+                                            batch_size=size, widths=WIDTHS, optimizer=make)  # fmt: skip
+    run = go(train, 16)
+    order = torch.randperm(33, generator=torch.Generator().manual_seed(0))
+    seed_everything(0)
+    model = DeepNetwork(settings[0], 48, 3, WIDTHS)
+    optimizer, total = make(model.parameters()), 0.0
+    for index in order.split([16, 17]):
+        loss = F.cross_entropy(model(scaled(train.x[index])), train.y[index])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(index)
+    assert run.train_loss[0, 0, 0] == pytest.approx(total / 33, rel=1e-4)
+    with pytest.raises(ParameterError, match="There is 1 training example; expected 2 or more"):
+        go(train[:1], 16)
 
 
 def test_joined_runs_stand_one_after_the_other():

@@ -13,8 +13,8 @@ from cifar_utils.params import Parameter, check, declared, for_profile, from_com
 def test_parse_reads_name_type_default_and_help():
     found = parse(PARAMETERS)
     assert list(found) == ["profile", "data", "device", "seeds", "lr", "rates", "augment", "limit"]
-    assert found["lr"] == Parameter("lr", "float", 0.1, "step size")
-    assert found["limit"] == Parameter("limit", "int | None", None, "most images")
+    assert (found["lr"].type, found["lr"].default, found["lr"].help) == ("float", 0.1, "step size")
+    assert (found["limit"].type, found["limit"].default, found["limit"].help) == ("int | None", None, "most images")
     assert found["rates"].default == [0.1, 0.2] and found["augment"].help == ""
 
 
