@@ -2,32 +2,17 @@ from __future__ import annotations
 
 import gzip
 import pickle
-import struct
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stand_ins import expect_sums, write_cifar10, write_circles, write_gurmukhi, write_mnist, write_ocr_letters
 
-from cifar_utils import data, sources
-from cifar_utils.data import Split, channel_stats, load, pick_device, stratified_split
+from cifar_utils import data, sample, sources
+from cifar_utils.data import Split, channel_stats, load, stratified_split
 from cifar_utils.errors import DataError, ParameterError
 from cifar_utils.sources import sum_of
-
-
-def expect_sums(monkeypatch, name, folder):
-    """Make the files that lie in `folder` the ones that data set `name` expects."""
-    monkeypatch.setitem(sources.FILES, name, {f: sum_of(folder / f) for f in sources.FILES[name]})
-
-
-def write_cifar10(folder, images=4):
-    rng = np.random.default_rng(0)
-    (folder / "cifar-10-batches-py").mkdir(parents=True)
-    for file in sources.FILES["cifar10"]:
-        pixels = rng.integers(256, size=(images, 3072), dtype=np.uint8)
-        raw = {"data": pixels, "labels": [i % 10 for i in range(images)], "batch_label": file}
-        (folder / file).write_bytes(pickle.dumps(raw, protocol=2))
-
 
 # ---- sample data -----------------------------------------------------------------------------
 
@@ -35,7 +20,7 @@ def write_cifar10(folder, images=4):
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "sizes"),
     [
-        ("cifar10", (3, 32, 32), 10, (2000, 400, 600)),
+        ("cifar10", (3, 32, 32), 10, (600, 100, 150)),
         ("mnist", (1, 8, 8), 10, (1297, 200, 300)),
         ("ocr_letters", (1, 8, 8), 10, (1297, 200, 300)),
         ("gurmukhi_digits", (1, 8, 8), 10, (1297, 200, 300)),
@@ -64,9 +49,10 @@ def test_sample_sets(name, shape, classes, sizes):
 
 def test_sample_images_are_balanced_and_differ_between_splits():
     found = load("cifar10", data="sample")
-    assert torch.bincount(found.train.y).tolist() == [200] * 10
-    assert not torch.equal(found.train.x[:400], found.val.x)
-    assert not torch.equal(found.val.x[:400], found.test.x[:400])
+    assert torch.bincount(found.train.y).tolist() == [sample.SIZES[0] // 10] * 10
+    count = sample.SIZES[1]
+    assert not torch.equal(found.train.x[:count], found.val.x)
+    assert not torch.equal(found.val.x, found.test.x[:count])
 
 
 # ---- splits ----------------------------------------------------------------------------------
@@ -120,75 +106,6 @@ def test_unknown_name_and_unknown_data():
         load("cifar10", data="samples")
 
 
-def test_cuda_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ParameterError, match="no GPU.*device='cpu'"):
-        load("circles", data="sample", device="cuda")
-    with pytest.raises(ParameterError, match="expected 'auto', 'cpu' or 'cuda'"):
-        pick_device("gpu")
-    assert pick_device("auto").type == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert pick_device("auto").type == "cuda" and pick_device("cuda").type == "cuda"
-
-
-@pytest.mark.parametrize("name", ["cifar10", "mnist", "ocr_letters", "gurmukhi_digits", "circles"])
-@pytest.mark.parametrize("download", [True, False])
-def test_missing_data_without_a_network(name, download, tmp_path, no_download):
-    with pytest.raises(DataError) as caught:
-        load(name, data_dir=tmp_path, download=download)
-    message = str(caught.value)
-    file, expected = next(iter(sources.FILES[name].items()))
-    assert str(tmp_path / file) in message and "is missing" in message
-    assert f"expected md5 {expected}, found no file" in message
-    assert "set CIFAR_UTILS_DATA (or data_dir)" in message
-    assert f"download it from {sources.HOME_PAGES[name]} into {tmp_path}" in message
-    assert f"let load({name!r}) download it" in message
-    assert "\n" not in message
-    assert ("could not be downloaded" in message) == download
-
-
-def test_download_of_a_broken_set_names_the_sums(tmp_path, monkeypatch):
-    import torchvision.datasets
-
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", lambda folder, download: write_cifar10(folder))
-    with pytest.raises(DataError, match="is damaged .expected md5 5ff9c542aee3614f3951f8cda6e48888, found"):
-        load("cifar10", data_dir=tmp_path)
-
-
-def test_truncated_batch_file_names_both_sums(tmp_path, monkeypatch, no_download):
-    write_cifar10(tmp_path)
-    expect_sums(monkeypatch, "cifar10", tmp_path)
-    load("cifar10", data_dir=tmp_path, validation=0)
-    file = tmp_path / "cifar-10-batches-py" / "data_batch_3"
-    expected = sum_of(file)
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(DataError) as caught:
-        load("cifar10", data_dir=tmp_path, validation=0)
-    message = str(caught.value)
-    assert f"{file} is damaged (expected md5 {expected}, found {sum_of(file)})" in message
-    assert expected != sum_of(file) and "Three ways" in message
-
-
-def test_where_data_is_looked_for(tmp_path, monkeypatch, no_download):
-    given, variable, here = tmp_path / "given", tmp_path / "variable", tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    for folder in (given, variable, here / "data"):
-        write_cifar10(folder)
-    expect_sums(monkeypatch, "cifar10", given)
-    monkeypatch.setenv("CIFAR_UTILS_DATA", str(variable))
-    assert sources.locate("cifar10", given) == given
-    assert sources.locate("cifar10") == variable
-    monkeypatch.delenv("CIFAR_UTILS_DATA")
-    assert sources.locate("cifar10").resolve() == (here / "data").resolve()
-    # a folder that was named is the only one looked at
-    monkeypatch.setenv("CIFAR_UTILS_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="nowhere"):
-        sources.locate("cifar10", download=False)
-    with pytest.raises(DataError, match="elsewhere"):
-        sources.locate("cifar10", tmp_path / "elsewhere")
-
-
 def test_nothing_falls_back_to_the_sample(tmp_path, monkeypatch, no_download):
     def never(*_args):
         raise AssertionError("the sample was used without being asked for")
@@ -215,31 +132,25 @@ def test_read_cifar10(tmp_path, monkeypatch):
     assert found.provenance["md5"] == sources.FILES["cifar10"]
 
 
-def test_read_mnist(tmp_path, monkeypatch):
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    pixels = {}
-    for part, count in (("train", 5), ("t10k", 3)):
-        pixels[part] = rng.integers(256, size=(count, 28, 28), dtype=np.uint8)
-        header = struct.pack(">IIII", 0x803, count, 28, 28)
-        with gzip.open(folder / f"{part}-images-idx3-ubyte.gz", "wb") as f:
-            f.write(header + pixels[part].tobytes())
-        with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz", "wb") as f:
-            f.write(struct.pack(">II", 0x801, count) + bytes(range(count)))
+@pytest.mark.parametrize("packed", ["all", "none", "images"])
+def test_read_mnist(packed, tmp_path, monkeypatch, no_download):
+    pixels = write_mnist(tmp_path)
     expect_sums(monkeypatch, "mnist", tmp_path)
+    for file in list((tmp_path / "MNIST" / "raw").iterdir()):  # as somebody leaves them who unpacks by hand
+        if packed == "none" or packed not in file.name and packed == "images":
+            file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+            file.unlink()
     found = load("mnist", data_dir=tmp_path, validation=0)
     assert np.array_equal(found.train.x[:, 0].numpy(), pixels["train"])
     assert np.array_equal(found.test.x[:, 0].numpy(), pixels["t10k"])
     assert found.train.y.tolist() == [0, 1, 2, 3, 4] and found.train.y.dtype == torch.int64
+    verified = {(p.relative_to(tmp_path)).as_posix(): sum_of(p) for p in (tmp_path / "MNIST" / "raw").iterdir()}
+    assert found.provenance["md5"] == verified
 
 
 def test_read_ocr_letters(tmp_path, monkeypatch):
-    (tmp_path / "ocr_letters").mkdir()
-    bits = np.random.default_rng(0).integers(2, size=(3, 128))
-    lines = [",".join(map(str, [label, *row])) for label, row in zip((9, 0, 4), bits, strict=True)]
-    (tmp_path / "ocr_letters" / "largeTrain.csv").write_bytes("\r\n".join(lines).encode() + b"\r\n")
-    (tmp_path / "ocr_letters" / "largeValidation.csv").write_bytes("\r\n".join(lines[:2]).encode() + b"\r\n")
+    bits = np.random.default_rng(1).integers(2, size=(3, 128))
+    write_ocr_letters(tmp_path, bits)
     expect_sums(monkeypatch, "ocr_letters", tmp_path)
     found = load("ocr_letters", data_dir=tmp_path)
     assert found.train.x.shape == (3, 1, 16, 8) and found.test is None and len(found.val) == 2
@@ -248,13 +159,7 @@ def test_read_ocr_letters(tmp_path, monkeypatch):
 
 
 def test_read_circles(tmp_path, monkeypatch):
-    from scipy.io import savemat
-
-    (tmp_path / "circles").mkdir()
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(6, 2)), np.eye(2)[[0, 1, 1, 0, 1, 0]]
-    raw = {"Xtrain": x[:4], "Ytrain": y[:4], "Xtest": x[4:], "Ytest": y[4:]}
-    savemat(tmp_path / "circles" / "circles.mat", raw)
+    x, _ = write_circles(tmp_path)
     expect_sums(monkeypatch, "circles", tmp_path)
     found = load("circles", data_dir=tmp_path)
     assert found.train.y.tolist() == [0, 1, 1, 0] and found.test.y.tolist() == [1, 0]
@@ -262,42 +167,31 @@ def test_read_circles(tmp_path, monkeypatch):
     assert torch.allclose(found.train.x.double(), torch.from_numpy(x[:4]))
 
 
-def write_gurmukhi(folder, size=(32, 32)):
-    rng = np.random.default_rng(0)
-    for part in ("train", "val"):
-        for label in range(10):
-            at = folder / "gurmukhi_digits" / part / str(label)
-            at.mkdir(parents=True)
-            pixels = Image.fromarray(rng.integers(256, size=size[::-1], dtype=np.uint8))
-            pixels.save(at / "a.bmp")
-            pixels.save(at / "b.tiff")
-
-
 def test_read_gurmukhi(tmp_path, monkeypatch):
     write_gurmukhi(tmp_path)
-    (tmp_path / "gurmukhi_digits" / "train" / ".DS_Store").write_bytes(b"not an image")
     expect_sums(monkeypatch, "gurmukhi_digits", tmp_path)
     found = load("gurmukhi_digits", data_dir=tmp_path)
     assert found.train.x.shape == (20, 1, 32, 32) and len(found.val) == 20
     assert found.train.y.tolist() == [d for d in range(10) for _ in range(2)]
-    with Image.open(tmp_path / "gurmukhi_digits" / "train" / "3" / "b.tiff") as image:
+    with Image.open(tmp_path / "gurmukhi_digits" / "train" / "3" / "2.tiff") as image:
         assert np.array_equal(found.train.x[7, 0].numpy(), np.asarray(image))
 
 
 def test_image_of_a_wrong_size_in_a_gurmukhi_folder(tmp_path, monkeypatch):
     write_gurmukhi(tmp_path)
-    wrong = tmp_path / "gurmukhi_digits" / "train" / "5" / "c.bmp"
+    wrong = tmp_path / "gurmukhi_digits" / "train" / "5" / "3.bmp"
     Image.new("L", (30, 32)).save(wrong)
     expect_sums(monkeypatch, "gurmukhi_digits", tmp_path)
-    with pytest.raises(DataError, match=r"c\.bmp is 30x32 pixels; expected 32x32"):
+    with pytest.raises(DataError, match=r"3\.bmp is 30x32 pixels; expected 32x32"):
         load("gurmukhi_digits", data_dir=tmp_path)
 
 
 def test_sum_of_a_folder_depends_on_names_and_bytes(tmp_path):
     write_gurmukhi(tmp_path)
-    before = sum_of(tmp_path)
-    (tmp_path / "gurmukhi_digits" / "train" / "0" / "a.bmp").rename(tmp_path / "zzz.bmp")
-    assert sum_of(tmp_path) != before
+    digits = tmp_path / "gurmukhi_digits"
+    before = sum_of(digits)
+    (digits / "train" / "0" / "1.bmp").rename(digits / "train" / "1" / "3.bmp")
+    assert sum_of(digits) != before
 
 
 # ---- statistics ------------------------------------------------------------------------------
@@ -317,6 +211,17 @@ def test_split_indexing_and_moving(images):
 
 
 # ---- the real sets -----------------------------------------------------------------------------
+
+
+@pytest.mark.real_data
+def test_mnist_unpacked_by_hand_has_the_sums_stated(tmp_path):
+    folder = sources.locate("mnist", download=False)
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    for file, (other, _) in sources.UNPACKED.items():
+        if not (folder / file).exists():
+            pytest.skip("MNIST lies here unpacked")
+        (tmp_path / other).write_bytes(gzip.decompress((folder / file).read_bytes()))
+    assert not sources.wrong("mnist", tmp_path)
 
 
 @pytest.mark.real_data

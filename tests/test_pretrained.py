@@ -1,9 +1,13 @@
 """Fixed networks: weights are checked, images prepared, features cached; the linear probe learns."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from stand_ins import server
 from torch import nn
 
+from cifar_utils import sources
 from cifar_utils.errors import DataError, ParameterError
 from cifar_utils.models import pretrained
 
@@ -71,16 +75,99 @@ def test_weights_of_another_architecture_are_one_sentence():
         pretrained.load(nn.Linear(3, 2), state | {"extra": torch.zeros(1)}, "x.pth")
 
 
-def test_missing_and_damaged_weights(tmp_path, monkeypatch):
-    monkeypatch.setenv("CIFAR_UTILS_DATA", str(tmp_path))
-    with pytest.raises(DataError, match="missing"):
-        pretrained.read("squeezenet")
-    assert pretrained.find("alexnet", required=False) is None
-    file = tmp_path / pretrained.WEIGHTS["squeezenet"][0]
-    file.parent.mkdir()
-    file.write_bytes(b"not these")
-    with pytest.raises(DataError, match="damaged"):
-        pretrained.read("squeezenet")
+class Tiny(nn.Module):
+    """What stands for AlexNet and SqueezeNet: `features` and a classifier."""
+
+    def __init__(self, weights=None):
+        super().__init__()
+        self.features, self.classifier = nn.Sequential(nn.Conv2d(3, 2, 3)), nn.Linear(2, 1000)
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """Files of tiny networks under the names of the real ones, at an address, and a data folder without any."""
+    torch.manual_seed(0)
+    alexnet, squeezenet = Tiny().state_dict(), Tiny().state_dict()
+    states = {
+        "alexnet": alexnet,
+        "alexnet_features": {k: v for k, v in alexnet.items() if k.startswith("features.")},
+        "squeezenet": squeezenet,
+        "squeezenet_16bit": {k: v.half() for k, v in squeezenet.items()},
+    }
+    for name, state in states.items():
+        file = next(iter(sources.WEIGHTS[name]))
+        (tmp_path / "made" / "weights").mkdir(parents=True, exist_ok=True)
+        torch.save(state, tmp_path / "made" / file)
+        kind = "sha256" if "sha256" in sources.WEIGHTS[name][file] else "md5"
+        digits = sources.sum_of(tmp_path / "made" / file, kind)
+        expected = f"sha256:{digits[:8]}" if kind == "sha256" else digits
+        monkeypatch.setitem(sources.WEIGHTS, name, {file: expected})
+    for build in ("alexnet", "squeezenet1_1"):
+        monkeypatch.setattr(pretrained.zoo, build, Tiny)
+    (tmp_path / "mine" / "weights").mkdir(parents=True)
+    monkeypatch.setenv("CIFAR_UTILS_DATA", str(tmp_path / "mine"))
+    yield states
+    assert not [p for p in (tmp_path / "mine").iterdir() if p.name.startswith(".")]
+
+
+def give(name, tmp_path, content: bytes | None = None):
+    """Put the file of weights `name` into the data folder; return its path."""
+    file = next(iter(sources.WEIGHTS[name]))
+    (tmp_path / "mine" / file).write_bytes((tmp_path / "made" / file).read_bytes() if content is None else content)
+    return tmp_path / "mine" / file
+
+
+def test_missing_and_damaged_weights_are_refused(weights, tmp_path, no_download):
+    for get in (pretrained.convolutions, pretrained.class_scores):
+        with pytest.raises(DataError, match=r"alexnet-owt-7be5be79.pth is missing \(expected sha256 .*no network"):
+            get()
+    file = give("alexnet_features", tmp_path, b"not these")
+    with pytest.raises(DataError, match=f"^{file} is damaged. alexnet: .* is missing"):
+        pretrained.convolutions()
+    file = give("alexnet", tmp_path, b"not these")
+    with pytest.raises(DataError, match=f"alexnet: {file} is damaged .expected sha256 "):
+        pretrained.class_scores()
+
+
+def test_the_whole_network_serves_as_well_as_its_convolutions(weights, tmp_path, no_download):
+    give("alexnet_features", tmp_path)
+    part = pretrained.convolutions()
+    give("alexnet", tmp_path)
+    whole = pretrained.convolutions()
+    assert torch.equal(part.network[0][0].weight, whole.network[0][0].weight)
+    assert part.key == whole.key and part.name == whole.name
+    assert "alexnet_features_imagenet1k.pth" in part.provenance["source"]
+    assert "alexnet-owt-7be5be79.pth" in whole.provenance["source"]
+    assert pretrained.class_scores().name == "AlexNet, trained on ImageNet"
+
+
+def test_squeezenet_stands_in_for_alexnet_and_says_how_precise_its_weights_are(weights, tmp_path, no_download):
+    give("squeezenet_16bit", tmp_path)
+    rounded = pretrained.class_scores()
+    give("squeezenet", tmp_path)
+    full = pretrained.class_scores()
+    assert rounded.name == full.name == "SqueezeNet 1.1, trained on ImageNet"
+    assert "rounded to 16 bits" in rounded.provenance["source"]
+    assert "rounded" not in full.provenance["source"] and full.provenance["weights"] == "squeezenet"
+    assert rounded.key != full.key  # features of one are never taken for those of the other
+    assert torch.equal(full.network.classifier.weight, weights["squeezenet"]["classifier.weight"])
+    assert rounded.network.classifier.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("before", ["nothing", "damaged convolutions", "damaged"])
+def test_weights_are_fetched_from_their_address(before, weights, tmp_path, monkeypatch):
+    name = next(iter(sources.WEIGHTS["alexnet"])).split("/")[1]
+    if before != "nothing":
+        give("alexnet" if before == "damaged" else "alexnet_features", tmp_path, b"half")
+    with server({name: (tmp_path / "made" / "weights" / name).read_bytes()}) as (url, asked):
+        monkeypatch.setitem(sources.ORIGINS, "alexnet", replace(sources.ORIGINS["alexnet"], urls=(url,)))
+        extractor = pretrained.convolutions()
+        assert pretrained.class_scores().key == "alexnetscores" and asked == [name]
+    assert torch.equal(extractor.network[0][0].weight, weights["alexnet"]["features.0.weight"])
+    assert (tmp_path / "mine" / "weights" / f"{name}.damaged").exists() == (before == "damaged")
 
 
 def test_probe_learns_what_is_linear_and_chooses_its_penalty():

@@ -1,13 +1,13 @@
 """Networks trained on ImageNet, kept fixed, that turn images into features; and a linear classifier on top.
 
-Weights are looked for in the data folder and verified. Torchvision's whole AlexNet is taken where the
-folder has it; otherwise its convolutions, and SqueezeNet for 1000 class scores.
+Weights are looked for in the data folder, verified, and downloaded where they are missing. Torchvision's whole
+AlexNet is taken where the folder has it; otherwise its convolutions, and SqueezeNet for 1000 class scores.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,14 +17,7 @@ from torch.nn import functional as F
 from torchvision import models as zoo
 
 from ..errors import DataError, ParameterError
-from ..sources import candidates, sum_of
-
-#: Files below the data folder, with their md5; None is verified by the sha256 prefix in its name.
-WEIGHTS = {
-    "alexnet": ("weights/alexnet-owt-7be5be79.pth", None),
-    "alexnet_features": ("weights/alexnet_features_imagenet1k.pth", "1718159261bf8d654e89a9c2ccea29d9"),
-    "squeezenet": ("weights/squeezenet1_1_imagenet1k_fp16.pth", "ff8a23535b6d1b3c515d914db8e6f465"),
-}
+from ..sources import WEIGHTS, in_one_sentence, locate_one_of
 
 #: Mean and standard deviation of ImageNet's red, green and blue, in units of 255.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -42,12 +35,14 @@ class Extractor:
         name: what it is, in words, for a reader.
         key: short name for file names; differs wherever the weights differ.
         smallest: the least height and width of an image that it can take, in pixels.
+        provenance: where the weights came from, in the form of `data.Dataset.provenance`.
     """
 
     network: nn.Module
     name: str
     key: str
     smallest: int
+    provenance: dict = field(default_factory=dict, repr=False)
 
 
 def convolutions(data: str = "real", seed: int = 0) -> Extractor:
@@ -64,12 +59,11 @@ def convolutions(data: str = "real", seed: int = 0) -> Extractor:
     if data == "sample":
         return _fixed(nn.Sequential(network, nn.Flatten()), "AlexNet's convolutions with random weights",
                       f"randomconv{seed}", 63)  # fmt: skip
-    path = find("alexnet", required=False)
-    name = "alexnet" if path else "alexnet_features"
-    state = {k.removeprefix("features."): v for k, v in read(name).items() if k.startswith("features.")}
-    load(network, state, path or find(name))
+    state, provenance = read("convolutions")
+    state = {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
+    load(network, state, provenance["file"])
     return _fixed(nn.Sequential(network, nn.Flatten()), "AlexNet's convolutions, trained on ImageNet",
-                  "alexnetconv", 63)  # fmt: skip
+                  "alexnetconv", 63, provenance)  # fmt: skip
 
 
 def class_scores(data: str = "real", seed: int = 0) -> Extractor:
@@ -85,44 +79,35 @@ def class_scores(data: str = "real", seed: int = 0) -> Extractor:
     if data == "sample":
         return _fixed(_random(lambda: zoo.squeezenet1_1(weights=None), seed), "SqueezeNet 1.1 with random weights",
                       f"randomscores{seed}", 17)  # fmt: skip
-    if path := find("alexnet", required=False):
-        network = zoo.alexnet(weights=None)
-        load(network, read("alexnet"), path)
-        return _fixed(network, "AlexNet, trained on ImageNet", "alexnetscores", 63)
-    network = zoo.squeezenet1_1(weights=None)
-    load(network, read("squeezenet"), find("squeezenet"))
-    return _fixed(network, "SqueezeNet 1.1, trained on ImageNet", "squeezenet", 17)
+    state, provenance = read("class_scores")
+    build, name, key, smallest = {
+        "alexnet": (zoo.alexnet, "AlexNet", "alexnetscores", 63),
+        "squeezenet": (zoo.squeezenet1_1, "SqueezeNet 1.1", "squeezenetscores", 17),
+        "squeezenet_16bit": (zoo.squeezenet1_1, "SqueezeNet 1.1", "squeezenet", 17),
+    }[provenance["weights"]]
+    network = build(weights=None)
+    load(network, state, provenance["file"])
+    return _fixed(network, f"{name}, trained on ImageNet", key, smallest, provenance)
 
 
-def find(name: str, required: bool = True) -> Path | None:
-    """Return the file of weights `name`, a key of `WEIGHTS`; None where it is neither there nor required.
+def read(need: str) -> tuple[dict[str, Tensor], dict]:
+    """Return the verified state dict that serves `need`, float32, and its provenance. Nothing in it can run code.
 
-    Raises:
-        DataError: it is required and in none of the data folders.
-    """
-    file = WEIGHTS[name][0]
-    folders = candidates(None)
-    for folder in folders:
-        if (folder / file).exists():
-            return folder / file
-    if required:
-        raise DataError(f"The weights {folders[-1] / file} are missing; set CIFAR_UTILS_DATA to a folder that has "
-                        "them, or run with data='sample'.")  # fmt: skip
-    return None
-
-
-def read(name: str) -> dict[str, Tensor]:
-    """Return the verified state dict of weights `name`, float32. Nothing in the file can run code.
+    Args:
+        need: a key of `sources.SERVES`: `convolutions` or `class_scores`.
 
     Raises:
-        DataError: the file is missing, or its sum is not the one expected.
+        DataError: no file that serves is here and none could be downloaded, or its sum is not the one expected.
     """
-    path, md5 = find(name), WEIGHTS[name][1]
-    expected = md5 or path.stem.rsplit("-", 1)[1]
-    found = sum_of(path) if md5 else hashlib.sha256(path.read_bytes()).hexdigest()[: len(expected)]
-    if found != expected:
-        raise DataError(f"The weights {path} are damaged (expected {expected}, found {found}); fetch them anew.")
-    return {k: v.float() for k, v in torch.load(path, weights_only=True, map_location="cpu").items()}
+    name, folder = locate_one_of(need)
+    file, expected = next(iter(WEIGHTS[name].items()))
+    with in_one_sentence(name):
+        state = torch.load(folder / file, weights_only=True, map_location="cpu")
+    rounded = {v.dtype for v in state.values()} == {torch.float16}
+    source = f"verified file {Path(file).name}{', rounded to 16 bits' if rounded else ''}"
+    provenance = {"name": f"weights of {name}", "sample": False, "source": source, "weights": name, "file": file,
+                  "md5": {file: expected}}  # fmt: skip
+    return {k: v.float() for k, v in state.items()}, provenance
 
 
 def load(network: nn.Module, state: dict[str, Tensor], path: Path | str) -> None:
@@ -286,5 +271,5 @@ def _random(build, seed: int) -> nn.Module:
         return build()
 
 
-def _fixed(network: nn.Module, name: str, key: str, smallest: int) -> Extractor:
-    return Extractor(network.eval().requires_grad_(False), name, key, smallest)
+def _fixed(network: nn.Module, name: str, key: str, smallest: int, provenance: dict | None = None) -> Extractor:
+    return Extractor(network.eval().requires_grad_(False), name, key, smallest, provenance or {})

@@ -1,0 +1,440 @@
+"""Where data is looked for, how it is fetched and mended, and what a person is told who has something else."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import notebook
+from stand_ins import WRITERS, archive_of, expect_sums, server, write_cifar10, write_gurmukhi, write_mnist
+
+from cifar_utils import fetch, sources
+from cifar_utils.data import load
+from cifar_utils.errors import DataError
+from cifar_utils.sources import locate, status, sum_of
+
+SETS = tuple(WRITERS)
+
+
+def refusal(name, folder, download=False) -> str:
+    with pytest.raises(DataError) as caught:
+        locate(name, folder, download)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def tree(folder) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    """Stand-ins of the sets at addresses of this machine; gives the addresses asked for."""
+    there, files = tmp_path / "official", {}
+    for name, write in WRITERS.items():
+        write(there)
+        expect_sums(monkeypatch, name, there)
+        if name in ("cifar10", "circles", "gurmukhi_digits"):
+            files[f"{name}.tar.gz" if name == "cifar10" else f"{name}.zip"] = archive_of(name, there)
+        else:
+            files |= {Path(f).name: (there / f).read_bytes() for f in sources.FILES[name]}
+    with server(files) as (url, asked):
+        for name in ("cifar10", "circles", "gurmukhi_digits"):
+            packed = next(f for f in files if f.startswith(name))
+            origin = replace(sources.ORIGINS[name], urls=(url + packed,), sum="")
+            monkeypatch.setitem(sources.ORIGINS, name, origin)
+        monkeypatch.setitem(sources.ORIGINS, "mnist", replace(sources.ORIGINS["mnist"], urls=(url + "gone/", url)))
+        yield asked
+
+
+# ---- where it is looked for ------------------------------------------------------------------------
+
+
+def test_where_data_is_looked_for(tmp_path, monkeypatch, no_download):
+    given, variable, here = tmp_path / "given", tmp_path / "variable", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for folder in (given, variable, here / "data"):
+        write_cifar10(folder)
+    expect_sums(monkeypatch, "cifar10", given)
+    monkeypatch.setenv("CIFAR_UTILS_DATA", str(variable))
+    assert locate("cifar10", given) == given
+    assert locate("cifar10") == variable
+    monkeypatch.delenv("CIFAR_UTILS_DATA")
+    assert locate("cifar10").resolve() == (here / "data").resolve()
+    # a folder that was named is the only one looked at
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("CIFAR_UTILS_DATA", str(tmp_path / "empty"))
+    assert str(tmp_path / "empty") in refusal("cifar10", None)
+
+
+def test_a_home_folder_and_variables_are_expanded(tmp_path, monkeypatch, no_download):
+    write_cifar10(tmp_path / "data")
+    expect_sums(monkeypatch, "cifar10", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("~/data", "$HOME/data"):
+        assert locate("cifar10", name) == tmp_path / "data"
+        monkeypatch.setenv("CIFAR_UTILS_DATA", name)
+        assert locate("cifar10") == tmp_path / "data"
+    assert tree(tmp_path) == {"data"} | {f"data/{f}" for f in (*sources.FILES["cifar10"], "cifar-10-batches-py")}
+
+
+def test_a_folder_that_does_not_exist_is_an_error_and_is_not_made(tmp_path, monkeypatch, official):
+    monkeypatch.setenv("CIFAR_UTILS_DATA", str(tmp_path / "nowhere"))
+    assert "CIFAR_UTILS_DATA names" in refusal("mnist", None, download=True)
+    message = refusal("mnist", tmp_path / "nowhere", download=True)
+    assert message.startswith(f"data_dir names {tmp_path / 'nowhere'}, which does not exist; expected a folder")
+    assert not (tmp_path / "nowhere").exists() and not official
+    (tmp_path / "file").touch()
+    assert "which is a file; expected a folder" in refusal("mnist", tmp_path / "file")
+    with pytest.raises(DataError, match="does not exist"):
+        status(["mnist"])
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_sets_own_folder_stands_for_the_one_above(name, tmp_path, monkeypatch, no_download):
+    WRITERS[name](tmp_path)
+    expect_sums(monkeypatch, name, tmp_path)
+    own = [p for p in tmp_path.rglob("*") if p.relative_to(tmp_path).as_posix() in sources._OWN_FOLDERS]
+    assert own
+    for folder in own:
+        assert locate(name, folder) == tmp_path
+        monkeypatch.chdir(folder)
+        assert locate(name, ".").resolve() == tmp_path
+
+
+def test_a_data_folder_that_has_a_sets_name_stays_itself(tmp_path, monkeypatch, no_download):
+    folder = tmp_path / "MNIST"  # as torchvision's MNIST("datasets/MNIST") leaves it
+    write_mnist(folder)
+    expect_sums(monkeypatch, "mnist", folder)
+    assert locate("mnist", folder) == folder
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path, monkeypatch, no_download):
+    write_cifar10(tmp_path)
+    expect_sums(monkeypatch, "cifar10", tmp_path)
+    original = Path.read_bytes
+
+    def read(path):
+        if path.name == "data_batch_2":
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    message = refusal("cifar10", tmp_path)
+    assert f"{tmp_path / 'cifar-10-batches-py' / 'data_batch_2'} cannot be read (permission denied)" in message
+    with pytest.raises(DataError, match="cannot be read"):
+        status(["cifar10"], tmp_path)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")])
+def test_a_folder_that_may_not_be_written_is_one_sentence(error, tmp_path, monkeypatch, official):
+    import filelock
+
+    def refuse(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    (tmp_path / "mine").mkdir()
+    message = refusal("mnist", tmp_path / "mine", download=True)
+    assert f"{tmp_path / 'mine'} cannot be written ({error.strerror})" in message and not official
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_real_permissions(tmp_path, official):
+    mine = tmp_path / "mine"
+    mine.mkdir(mode=0o500)
+    assert "cannot be written (Permission denied)" in refusal("mnist", mine, download=True)
+    mine.chmod(0o000)
+    assert "cannot be read (permission denied)" in refusal("mnist", mine)
+    mine.chmod(0o700)
+
+
+# ---- what is missing -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("download", [True, False])
+def test_missing_data_without_a_network(name, download, tmp_path, no_download):
+    message = refusal(name, tmp_path, download)
+    file, expected = next(iter(sources.FILES[name].items()))
+    assert f"{tmp_path / file} is missing (expected md5 {expected}, found no file)" in message
+    assert "set CIFAR_UTILS_DATA (or data_dir) to a folder that has it" in message
+    assert f"from {sources.ORIGINS[name].page} into {tmp_path}" in message
+    public = name != "ocr_letters"
+    assert ("or run where there is a network" in message) == public
+    assert ("It has no public address" in message) != public
+    assert ("no network in this test" in message) == (download and public)
+    assert not tree(tmp_path)  # nothing was left behind
+
+
+def test_the_default_folder_is_made_only_for_a_download_that_succeeds(tmp_path, monkeypatch, official):
+    monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
+    monkeypatch.delenv("CIFAR_UTILS_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    good = sources.ORIGINS["circles"]
+    monkeypatch.setitem(sources.ORIGINS, "circles", replace(good, urls=(good.urls[0] + "x",)))
+    assert "404" in refusal("circles", None, download=True)
+    assert not (tmp_path / "data").exists()
+    monkeypatch.setitem(sources.ORIGINS, "circles", good)
+    assert locate("circles") == tmp_path / "data"
+    assert tree(tmp_path / "data") == {"circles", "circles/circles.mat"}
+
+
+@pytest.mark.parametrize("name", ["cifar10", "mnist", "circles", "gurmukhi_digits"])
+def test_a_missing_set_is_fetched_from_its_address_and_read(name, tmp_path, official):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    found = load(name, data_dir=mine, validation=0)
+    assert not found.is_sample and len(found.train) and not sources.wrong(name, mine)
+    assert not [p for p in tree(mine) if p.startswith(".")]  # no lock, no scratch folder
+    asked = list(official)
+    load(name, data_dir=mine, validation=0)
+    assert official == asked  # the second time from the disk
+    if name == "mnist":  # the first address had none of the files
+        assert len(asked) == 1 + 4
+
+
+@pytest.mark.parametrize("name", ["cifar10", "circles", "gurmukhi_digits"])
+def test_an_archive_that_lies_there_is_unpacked_without_a_network(name, tmp_path, monkeypatch, no_download):
+    WRITERS[name](tmp_path / "official")
+    expect_sums(monkeypatch, name, tmp_path / "official")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    archive = mine / sources.ORIGINS[name].archive.replace("*", "main")
+    archive.write_bytes(archive_of(name, tmp_path / "official"))
+    origin = sources.ORIGINS[name]
+    monkeypatch.setitem(sources.ORIGINS, name, replace(origin, sum=origin.sum and sum_of(archive)))
+    row = status([name], mine)[0]
+    assert row.state == "to fetch" and f"{archive} lies there and will be unpacked" in row.sentence
+    assert len(load(name, data_dir=mine, validation=0, download=False).train)
+    assert status([name], mine)[0].state == "here" and archive.exists()
+
+
+def test_a_damaged_archive_is_said_and_with_a_network_another_one_is_fetched(tmp_path, monkeypatch, official):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    archive = mine / "cifar-10-python.tar.gz"
+    archive.write_bytes(b"<html>404</html>")
+    monkeypatch.setitem(sources.ORIGINS, "cifar10", replace(sources.ORIGINS["cifar10"], sum="c58f"))
+    found = f"{archive} could not be used: it is damaged (expected md5 c58f, found {sum_of(archive)[:4]})"
+    assert found in refusal("cifar10", mine)
+    assert tree(mine) == {archive.name}
+    monkeypatch.setitem(sources.ORIGINS, "cifar10", replace(sources.ORIGINS["cifar10"], sum=""))
+    assert "could not be used: ReadError" in refusal("cifar10", mine)  # without a sum of its own
+    assert locate("cifar10", mine) == mine and official
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "words"),
+    [
+        ("cifar10", "data_batch_1.bin", "CIFAR-10's binary version"),
+        ("cifar10", "cifar-10-batches-bin/data_batch_1.bin", "CIFAR-10's binary version"),
+        ("cifar10", "cifar-10-batches-mat/data_batch_1.mat", "CIFAR-10's Matlab version"),
+        ("cifar10", "cifar-10/trainLabels.csv", "Kaggle's version of CIFAR-10"),
+        ("cifar10", "cifar10/train/airplane/0001.png", "CIFAR-10 as PNG files"),
+        ("cifar10", "cifar-100-python/train", "CIFAR-100, another set"),
+        ("cifar10", "cifar10/batches.meta", "it lies in {folder}/cifar10: move what is there to {folder}/cifar-10-b"),
+        ("mnist", "mnist.npz", "Keras's version of MNIST"),
+        ("mnist", "raw/train-images.idx3-ubyte", "a dot for a dash"),
+        ("mnist", "train-images-idx3-ubyte", "it lies in {folder}: move what is there to {folder}/MNIST/raw"),
+        ("ocr_letters", "letter.data.gz", "Stanford's whole set"),
+        ("ocr_letters", "ocr_letters/smallTrain.csv", "the homework's smaller part"),
+        ("circles", "2-ab/circles.mat", "it lies in {folder}/2-ab: move what is there to {folder}/circles"),
+        ("gurmukhi_digits", "repo/handwritten_data/train/0/1.bmp", "repo/handwritten_data may be it: rename it to"),
+        ("alexnet", "alexnet-owt-7be5be79.pth", "it lies in {folder}: move what is there to {folder}/weights"),
+    ],
+)
+def test_another_version_of_a_set_is_recognised(name, file, words, tmp_path):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    message = refusal(name, tmp_path)
+    assert words.format(folder=tmp_path) in message and sources.ORIGINS[name].page in message
+
+
+# ---- what is damaged -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cifar10", "mnist", "circles", "gurmukhi_digits"])
+def test_a_damaged_file_is_moved_aside_and_fetched_again(name, tmp_path, official):
+    mine = tmp_path / "mine"
+    WRITERS[name](mine)
+    file = mine / list(sources.FILES[name])[-1]
+    victim = file / "train" / "3" / "1.bmp" if file.is_dir() else file
+    victim.write_bytes(victim.read_bytes()[:-8])  # an interrupted unpacking
+    bad = sum_of(file)
+    assert f"{file} is damaged (expected md5 {sources.FILES[name][list(sources.FILES[name])[-1]]}, found {bad})" in (
+        refusal(name, mine)
+    )
+    assert file.exists() and not official  # nothing is moved where nothing better is at hand
+    row = status([name], mine)[0]
+    assert row.state == "to fetch" and "is damaged; it will be fetched from http" in row.sentence
+    assert locate(name, mine) == mine and not sources.wrong(name, mine)
+    assert sum_of(file.with_name(file.name + ".damaged")) == bad
+    if name == "mnist":
+        assert set(official) == {f"gone/{file.name}", file.name}  # and only that one
+    victim.write_bytes(b"again")
+    locate(name, mine)
+    assert file.with_name(file.name + ".damaged2").exists() and not sources.wrong(name, mine)
+
+
+def test_damaged_mnist_unpacked_by_hand_is_replaced_by_the_archive(tmp_path, official):
+    mine = tmp_path / "mine"
+    write_mnist(mine)
+    packed = mine / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+    raw = packed.with_suffix("")
+    raw.write_bytes(gzip.decompress(packed.read_bytes())[:-1])
+    packed.unlink()
+    assert f"{raw} is damaged" in refusal("mnist", mine)
+    locate("mnist", mine)
+    assert packed.exists() and not raw.exists() and raw.with_name(raw.name + ".damaged").exists()
+
+
+def test_a_download_with_a_wrong_sum_changes_nothing(tmp_path, monkeypatch, official):
+    mine = tmp_path / "mine"
+    write_cifar10(mine)
+    file = mine / "cifar-10-batches-py" / "data_batch_3"
+    file.write_bytes(b"half")
+    before = tree(mine)
+    monkeypatch.setitem(sources.FILES["cifar10"], "cifar-10-batches-py/data_batch_3", "0" * 32)
+    message = refusal("cifar10", mine, download=True)
+    assert f"data_batch_3 in it is damaged (expected md5 {'0' * 32}, found" in message and official
+    assert tree(mine) == before and file.read_bytes() == b"half"
+
+
+def test_what_a_killed_download_left_is_cleared_away(tmp_path, official):
+    mine = tmp_path / "mine"
+    (mine / ".mnist-abc" / "unpacked").mkdir(parents=True)
+    (mine / ".mnist.lock").touch()  # a lock is held by a process, not by its file
+    locate("mnist", mine)
+    assert not [p for p in tree(mine) if p.startswith(".")]
+
+
+def test_a_pickle_is_not_opened_before_its_sum_is_right(tmp_path, monkeypatch, no_download):
+    write_cifar10(tmp_path)
+    expect_sums(monkeypatch, "cifar10", tmp_path)
+
+    class Malicious:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(DataError, match="damaged"):
+        load("cifar10", data_dir=tmp_path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_strangers_among_the_digits_are_passed_over_or_named(tmp_path, monkeypatch, no_download):
+    write_gurmukhi(tmp_path)
+    expect_sums(monkeypatch, "gurmukhi_digits", tmp_path)
+    digits = tmp_path / "gurmukhi_digits"
+    before = load("gurmukhi_digits", data_dir=tmp_path)
+    for name in ("train/3/Thumbs.db", "val/0/.DS_Store", "readme.txt", "train/readme.txt", "val/7/._1.bmp"):
+        (digits / name).write_bytes(b"not an image")
+    (digits / "train" / "3" / ".ipynb_checkpoints").mkdir()
+    (digits / "train" / "3" / ".ipynb_checkpoints" / "1-checkpoint.bmp").write_bytes(b"not an image")
+    (digits / "train" / ".ipynb_checkpoints").mkdir()
+    after = load("gurmukhi_digits", data_dir=tmp_path)
+    assert (before.train.x == after.train.x).all() and before.train.y.tolist() == after.train.y.tolist()
+    copy = digits / "val" / "9" / "1 (copy).bmp"
+    copy.write_bytes((digits / "val" / "9" / "1.bmp").read_bytes())
+    assert f"{copy} is none of its files" in refusal("gurmukhi_digits", tmp_path)
+
+
+def test_folders_of_digits_may_be_symbolic_links(tmp_path, monkeypatch, no_download):
+    write_gurmukhi(tmp_path / "disk")
+    expect_sums(monkeypatch, "gurmukhi_digits", tmp_path / "disk")
+    digits = tmp_path / "mine" / "gurmukhi_digits"
+    digits.mkdir(parents=True)
+    for part in ("train", "val"):
+        (digits / part).symlink_to(tmp_path / "disk" / "gurmukhi_digits" / part)
+    found = load("gurmukhi_digits", data_dir=tmp_path / "mine")
+    assert found.train.y.tolist() == [d for d in range(10) for _ in range(2)] and len(found.val) == 20
+
+
+# ---- several processes -----------------------------------------------------------------------------
+
+ASK = """
+import sys
+from dataclasses import replace
+from cifar_utils import sources
+folder, url, sums = sys.argv[1], sys.argv[2], eval(sys.argv[3])
+sources.FILES["mnist"] = sums
+sources.ORIGINS["mnist"] = replace(sources.ORIGINS["mnist"], urls=(url,))
+print(sources.locate("mnist", folder))
+"""
+
+
+def test_of_three_processes_one_downloads_and_the_others_wait(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "official")
+    expect_sums(monkeypatch, "mnist", tmp_path / "official")
+    files = {p.name: p.read_bytes() for p in (tmp_path / "official").rglob("*.gz")}
+    (tmp_path / "mine").mkdir()
+    with server(files, delay=0.1) as (url, asked):
+        command = [sys.executable, "-c", ASK, str(tmp_path / "mine"), url, repr(sources.FILES["mnist"])]
+        environment = os.environ | {"NO_PROXY": "127.0.0.1"}
+        pipe = subprocess.PIPE
+        started = [subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment) for _ in range(3)]
+        answers = [(p.communicate(timeout=60), p.returncode) for p in started]
+    assert [code for _, code in answers] == [0, 0, 0], answers
+    assert {out.decode().strip() for (out, _), _ in answers} == {str(tmp_path / "mine")}
+    assert sorted(asked) == sorted(files)  # each file once
+    assert not [p for p in tree(tmp_path / "mine") if p.startswith(".")]
+
+
+# ---- what is needed, before a long start --------------------------------------------------------------
+
+
+def test_the_status_says_what_is_here_what_can_be_fetched_and_what_is_put_by_hand(tmp_path, monkeypatch):
+    write_gurmukhi(tmp_path)
+    expect_sums(monkeypatch, "gurmukhi_digits", tmp_path)
+    rows = {row.name: row for row in status([*SETS, *sources.SERVES], tmp_path)}
+    assert rows["gurmukhi_digits"].state == "here"
+    assert {n for n, row in rows.items() if row.state == "by hand"} == {"ocr_letters"}
+    letters = rows["ocr_letters"].sentence
+    assert "ocr_letters/largeTrain.csv and ocr_letters/largeValidation.csv" in letters
+    assert f"the handout of the neural-network homework of CMU's course 10-601 into {tmp_path}" in letters
+    for name in ("cifar10", "mnist", "circles", "convolutions", "class_scores"):
+        assert rows[name].state == "to fetch" and "it will be fetched from http" in rows[name].sentence
+    assert "alexnet-owt-7be5be79.pth" in rows["convolutions"].sentence.rsplit("/", 1)[1]
+    assert tree(tmp_path) == {p for p in tree(tmp_path) if p.startswith("gurmukhi_digits")}  # looking changes nothing
+    with pytest.raises(DataError, match="no data set called 'cifar11'"):
+        status(["cifar11"])
+
+
+def test_what_a_notebook_needs_is_read_from_its_code(tmp_path):
+    path = tmp_path / "x.ipynb"
+    cells = (
+        'more = {n: run.load(n) for n in ("circles", "ocr_letters")}\nmodel.load(path)',
+        '# run.load("mnist")\na, b = run.load("cifar10", validation=0), pretrained.convolutions(data)',
+    )
+    path.write_text(json.dumps(notebook("x: int = 1", *cells)))
+    assert sources.needed(path) == ["circles", "ocr_letters", "cifar10", "convolutions"]
+
+
+def test_the_published_chapters_used_what_their_notebooks_ask_for():
+    root = Path(__file__).parents[1]
+    notebooks = sorted((root / "notebooks").glob("*.ipynb"))
+    compared = 0
+    for path in notebooks:
+        result = root / "results" / f"{path.stem}.json"
+        if result.exists():
+            used = {name.split(",")[0] for name in json.loads(result.read_text(encoding="utf-8"))["data"]}
+            assert set(sources.needed(path)) & set(sources.FILES) == used & set(sources.FILES), path.stem
+            compared += 1
+    assert compared
+
+
+def test_every_set_has_an_origin_and_every_name_of_a_form_is_one_of_a_set():
+    assert set(sources.ORIGINS) == set(sources.FILES) | set(sources.WEIGHTS)
+    assert set(fetch.OTHER_FORMS) <= set(sources.ORIGINS)
+    assert {n for names in sources.SERVES.values() for n in names} == set(sources.WEIGHTS)
+    assert set(sources.UNPACKED) == set(sources.FILES["mnist"])
