@@ -76,7 +76,7 @@ class BagOfWords:
         patches = images[which[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
         found = _contrast_normalised(patches.flatten(1))
         self.mean = found.mean(0)
-        variances, axes = torch.linalg.eigh(torch.cov(found.T))
+        variances, axes = (t.to(found.device) for t in torch.linalg.eigh(torch.cov(found.T).cpu()))  # a small matrix
         self.whitening = axes / (variances.clamp_min(0) + epsilon).sqrt()
         found = (found - self.mean) @ self.whitening
         means = MiniBatchKMeans(self.words, batch_size=4096, n_init=1, max_iter=30, random_state=self.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise, starmap
 
 import torch
 from torch import Tensor
@@ -11,6 +12,19 @@ from torch.nn import functional as F
 from .augment import Transform
 from .data import Split, channel_stats
 from .errors import ParameterError
+
+
+def edges(count: int, batch_size: int) -> list[int]:
+    """Return where each batch of one pass over `count` examples begins, and, as the last entry, `count`.
+
+    The last batch takes what is left over, but never one example alone, from which batch normalisation
+    could learn nothing: that one joins the batch before it. `Batches`, `sweep.fit` and `deep_stack.fit`
+    all keep this rule.
+    """
+    starts = list(range(0, count, batch_size))
+    if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [*starts, count]
 
 
 class Batches:
@@ -23,10 +37,10 @@ class Batches:
 
     Args:
         split: the examples; images (N, C, H, W) uint8, or float32 of any shape (taken as they are).
-        batch_size: examples a batch.
+        batch_size: examples a batch; the last one of a pass may be smaller, or one larger (see `edges`).
         shuffle: a new order every epoch.
         replacement: draw every batch at random from the whole split, instead of passing over it.
-        steps: batches an epoch; default ceil(N / batch_size), or floor where `drop_last`.
+        steps: full batches an epoch; default those of one pass, or ceil(N / batch_size) with `replacement`.
         drop_last: leave out a last, smaller batch.
         crop: random crop back to H x W after padding so many zero pixels on each side.
         flip: mirror every image left to right with probability one half.
@@ -75,10 +89,14 @@ class Batches:
         self.split, self.batch_size, self.shuffle, self.replacement = split, batch_size, shuffle, replacement
         self.crop, self.flip, self.is_image = crop, flip, is_image
         self.device = split.x.device
-        full, rest = divmod(len(split), batch_size)
         if steps is not None and steps < 1:
             raise ParameterError(f"steps is {steps}; expected 1 or more.")
-        self.steps = steps or (full if drop_last or not rest else full + 1)
+        if steps or drop_last or replacement:  # full batches only
+            full = steps or (len(split) // batch_size if drop_last else -(-len(split) // batch_size))
+            self.edges = [n * batch_size for n in range(full + 1)]
+        else:
+            self.edges = edges(len(split), batch_size)
+        self.steps = len(self.edges) - 1
         self._passes = -(-self.steps * batch_size // len(split)) if steps else 1
         if self.steps < 1:
             raise ParameterError(
@@ -107,7 +125,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         n, g, dev = len(self.split), self.generator, self.device
         if self.replacement:
-            order = torch.randint(n, (self.steps * self.batch_size,), generator=g, device=dev)
+            order = torch.randint(n, (self.edges[-1],), generator=g, device=dev)
         elif self.shuffle:
             order = torch.cat([torch.randperm(n, generator=g, device=dev) for _ in range(self._passes)])
         else:
@@ -117,8 +135,7 @@ class Batches:
             top, left = torch.randint(2 * self.crop + 1, (2, len(order)), generator=g, device=dev)
         if self.flip:
             mirror = torch.rand(len(order), generator=g, device=dev) < 0.5
-        for step in range(self.steps):
-            part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        for part in starmap(slice, pairwise(self.edges)):
             pick = [None if t is None else t[part] for t in (top, left, mirror)]
             yield self.batch(order[part], *pick)
 

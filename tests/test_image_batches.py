@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torchvision.transforms import functional as TF
 
-from cifar_utils.batches import Batches, training_batches
+from cifar_utils.batches import Batches, edges, training_batches
 from cifar_utils.data import Split, channel_stats
 from cifar_utils.errors import ParameterError
+from cifar_utils.triplets import TripletBatches
 
 
 @pytest.fixture
@@ -107,6 +110,50 @@ def test_an_epoch_visits_each_example_once_in_a_new_order(numbered):
         assert torch.equal(order.sort().values, torch.arange(40))
     assert not torch.equal(first, second) and not torch.equal(first, torch.arange(40))
     assert [len(y) for _, y in batches] == [7, 7, 7, 7, 7, 5] and len(batches) == 6
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [
+        (40, 7, [7, 7, 7, 7, 7, 5]),
+        (40, 8, [8] * 5),
+        (40, 13, [13, 13, 14]),  # one would be left over
+        (40, 39, [40]),
+        (40, 3, [3] * 12 + [4]),
+        (40, 38, [38, 2]),
+        (3, 2, [3]),
+        (40, 1, [1] * 40),
+        (1, 7, [1]),  # nothing to join
+    ],
+)
+def test_a_last_batch_of_one_joins_the_batch_before_it(numbered, count, size, expected):
+    assert [b - a for a, b in pairwise(edges(count, size))] == expected
+    batches = Batches(numbered[:count], size, crop=1, flip=True)
+    assert [len(y) for _, y in batches] == expected and len(batches) == batches.steps == len(expected)
+    assert [len(y) for _, y in Batches.for_evaluation(numbered[:count], batches, size)] == expected
+
+
+@pytest.mark.parametrize("size", [7, 13])
+def test_an_epoch_sees_every_example_once_in_the_generators_order(numbered, size):
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(pixels(Batches(numbered, size, seed=3)), order)
+
+
+def test_full_batches_do_not_change_where_one_is_left_over(numbered):
+    for options, sizes in (
+        ({"drop_last": True}, [13] * 3),
+        ({"replacement": True}, [13] * 4),
+        ({"steps": 4}, [13] * 4),
+    ):
+        assert [len(y) for _, y in Batches(numbered, 13, **options)] == sizes
+
+
+def test_batch_normalisation_trains_where_one_image_is_left_over(images):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(360, 4), torch.nn.BatchNorm1d(4))
+    for x, _ in Batches(images, 59):
+        network(x)
+    triplets = TripletBatches(images, 59)
+    assert [len(y) for _, y in triplets] == [60] and len(triplets) == 1
 
 
 def test_labels_stay_with_their_images(numbered):

@@ -69,6 +69,15 @@ def test_every_member_goes_as_its_solo_run(build, make, momentum, order):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+def test_one_example_that_is_left_over_joins_the_last_batch_as_in_a_solo_run():
+    split, held_out = points(91), points(31)
+    ours = sweep.fit(network, split, seeds=[7], lr=0.1, batch_size=10, epochs=2, every_step=True).histories[0]
+    history, _ = alone(network, split, held_out, 7, 0.1, epochs=2)
+    assert len(ours.step_loss) == ours.iterations == history.iterations == 18
+    torch.testing.assert_close(ours.step_loss, history.step_loss, rtol=1e-4, atol=0)
+    torch.testing.assert_close(ours.train_loss, history.train_loss, rtol=1e-4, atol=0)
+
+
 def test_members_of_one_seed_and_rate_are_twins_and_others_are_not():
     histories = sweep.fit(network, points(50), seeds=[4, 4, 5], lr=0.1, batch_size=10, epochs=2).histories
     assert histories[0].train_loss == pytest.approx(histories[1].train_loss, rel=1e-5)
