@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from . import sources
 from .errors import DataError
@@ -51,6 +52,8 @@ def complete(name: str, folder: Path, download: bool) -> None:
     Raises:
         DataError: it could not be had; the message names the first file, the sums, and what to do.
     """
+    import requests
+
     urls = sources.ORIGINS[name].urls if download else ()
     if not urls and not archive_in(name, folder):
         raise _refusal(name, folder, "")
@@ -63,6 +66,8 @@ def complete(name: str, folder: Path, download: bool) -> None:
                 with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as scratch:
                     _place(name, folder, _get(name, folder, where, Path(scratch)))
                 return
+            except requests.exceptions.ConnectionError:
+                reasons.append(f"{urlsplit(where).hostname} cannot be reached")
             except Exception as error:  # pooch, requests, tarfile, zipfile and the disk each raise their own kinds
                 kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
                 reasons.append(f"{where} could not be used: {kind}{error}".split("\n")[0].rstrip("."))
@@ -159,7 +164,7 @@ def _refusal(name: str, folder: Path, why: str) -> DataError:
     notes = "".join(f"; {note}" for note in notes if note)
     public = bool(sources.ORIGINS[name].urls)
     advice = (
-        f"{'To mend it' if public else 'It has no public address, so'} set CIFAR_UTILS_DATA (or data_dir) to a "
+        f"{'To mend it,' if public else 'It has no public address, so'} set CIFAR_UTILS_DATA (or data_dir) to a "
         f"folder that has it, or {'download it' if public else 'get it by hand'} from {_page(name)} into {folder}"
         f"{', or run where there is a network, which downloads it' if public else ''}."
     )

@@ -176,6 +176,14 @@ def test_missing_data_without_a_network(name, download, tmp_path, no_download):
     assert not tree(tmp_path)  # nothing was left behind
 
 
+def test_no_connection_is_said_in_words(tmp_path, monkeypatch):
+    with server({}) as (url, _):
+        pass  # nobody listens there any more
+    origin = replace(sources.ORIGINS["circles"], urls=(url + "2-ab.zip",))
+    monkeypatch.setitem(sources.ORIGINS, "circles", origin)
+    assert "found no file); 127.0.0.1 cannot be reached. To mend it, set" in refusal("circles", tmp_path, True)
+
+
 def test_the_default_folder_is_made_only_for_a_download_that_succeeds(tmp_path, monkeypatch, official):
     monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
     monkeypatch.delenv("CIFAR_UTILS_DATA", raising=False)
