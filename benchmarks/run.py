@@ -35,10 +35,10 @@ from cifar_utils.batches import Batches
 from cifar_utils.data import Split, load
 from cifar_utils.device import pick_device
 from cifar_utils.errors import DataError
+from cifar_utils.kernels import KEEP_MEMORY
 from cifar_utils.models import RdfiaNet
 from cifar_utils.models.encoder import Encoder, NetworkB
 from cifar_utils.paths import root
-from cifar_utils.runner import KEEP_MEMORY
 from cifar_utils.sources import candidates
 from cifar_utils.train import fit, seed_everything
 
@@ -224,7 +224,8 @@ def encoder_formats(slices: int = 6) -> dict:
     note = (
         f"A1's encoder with 16 channels, batches of {len(y)}; channels_last alone reached "
         f"{rate[torch.channels_last, None]:,.0f} img/s, bfloat16 alone "
-        f"{rate[torch.contiguous_format, torch.bfloat16]:,.0f}. The chapters use both where the device computes bfloat16 natively."
+        f"{rate[torch.contiguous_format, torch.bfloat16]:,.0f}. The chapters use both where the device computes "
+        "bfloat16 natively."
     )
     return row("encoder_formats", both, plain, "img/s", note)
 

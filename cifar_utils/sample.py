@@ -14,7 +14,7 @@ CLASSES = (
 )  # fmt: skip
 
 #: Images a split, as (train, validation, test).
-SIZES = (2000, 400, 600)
+SIZES = (600, 100, 150)
 
 
 def shapes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

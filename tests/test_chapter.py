@@ -208,6 +208,18 @@ def test_report_glues_text_and_verdict(page):
     }  # fmt: skip
 
 
+def test_one_seed_has_no_interval_and_the_page_says_so(page):
+    run = begin(seeds=1)
+    found = summarise([1.0])
+    run.glue("gain", f"{found.mean:+.1f} points [{found.low:+.1f}, {found.high:+.1f}]")
+    run.report("a1.q1.accuracy", found)
+    assert glued(page)["gain"] == "'+1.0 points'" and run.record()["numbers"]["gain"] == "+1.0 points"
+    run.report("a1.q1.weights", 30730)
+    run.finish()
+    assert "one run of a kind has no interval" in page[0][1]._repr_html_()
+    assert "1 seed, no interval" in page[-1][1]["text/html"]
+
+
 def test_report_of_a_claim_that_is_not_this_notebooks(page):
     run = begin()
     with pytest.raises(LedgerError, match="a1.q1.speed is not a claim of notebook a1_q1_test.*a1.q1.accuracy"):

@@ -153,3 +153,17 @@ def test_bfloat16_and_float32_agree_on_a_short_training(images):
         fit(model, batches, torch.optim.SGD(model.parameters(), 0.01), epochs=2, autocast=autocast)
         ends.append(evaluate(model, Batches.for_evaluation(images, batches), autocast=autocast)[0])
     assert ends[0] == pytest.approx(ends[1], rel=0.02) and ends[0] != ends[1]
+
+
+@pytest.mark.parametrize(("choosable", "where"), [(True, MPS), (False, CPU)])
+def test_an_apple_gpu_computes_the_chapters_that_can_choose_their_number_format(
+    project, monkeypatch, machine, choosable, where
+):
+    machine(mps=True)
+    text = PARAMETERS.replace('"cpu"', '"auto"') + 'precision: str = "auto"  # number format\n' * choosable
+    (project / "notebooks/a1_q1_test.ipynb").write_text(json.dumps(notebook(text, "print(1)")))
+    values = {}
+    exec(text, values)
+    run = chapter.start("a1_q1_test", {k: v for k, v in values.items() if k[0] != "_"}, "?")
+    assert run.device == where and run.autocast is None
+    assert ("Apple GPU" in run.record()["environment"]["device"]) is choosable
