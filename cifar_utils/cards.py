@@ -48,7 +48,7 @@ def header(record: dict, question: str, finished: bool = False) -> str:
         "Question": escape(question),
         "Profile": f"<b>{escape(record['profile'])}</b>" + _profile_note(record),
         "Data": escape(data),
-        "Seeds": str(seeds),
+        "Seeds": "1 (one run of a kind has no interval)" if seeds == 1 else str(seeds),
         "Device": escape(env["device"]),
         **_number_format(record),
         "Software": escape(f"torch {env['torch']}, Python {env['python']}, code {env['commit']}"),

@@ -21,7 +21,7 @@ from .errors import LedgerError, ParameterError, RunError
 from .ledger import Claim, Measurement, judge, load_claims, show_found
 from .paths import root
 from .record import RECORD_MIME, code_fingerprint
-from .stats import Summary
+from .stats import Summary, in_words
 
 
 def start(name: str, namespace: dict, question: str) -> Chapter:
@@ -132,11 +132,12 @@ class Chapter:
         self.glue(f"{claim_id}.verdict", judge(self._claims[claim_id], found, self.is_sample))
 
     def glue(self, name: str, text: str) -> None:
-        """Make `text` available to prose as {glue:text}`name` (and keep it in the record)."""
-        self._numbers[name] = str(text)
+        """Make `text` available to prose as {glue:text}`name` (and keep it in the record); NaN is put into words."""
+        text = in_words(str(text))
+        self._numbers[name] = text
         prefix = "application/papermill.record/"  # what myst-nb looks for; the reader sees nothing here
         display(
-            {f"{prefix}text/plain": repr(str(text))},
+            {f"{prefix}text/plain": repr(text)},
             metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
             raw=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,16 @@ class Summary:
     def has_interval(self) -> bool:
         """Whether `low` and `high` are numbers."""
         return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def interval(self, spec: str = ".1f") -> str:
+        """Return ` [low, high]`, both formatted by `spec`, to stand behind the mean; nothing where there is none."""
+        return f" [{self.low:{spec}}, {self.high:{spec}}]" if self.has_interval else ""
+
+
+def in_words(text: str) -> str:
+    """Return a text without intervals of NaN, as one value alone has them, and with any other NaN put into words."""
+    without = re.sub(r" ?\[[+−-]?nan, [+−-]?nan\]", "", text)
+    return re.sub(r"[+−-]?\bnan\b( %)?", "not defined", without)
 
 
 def summarise(values: Sequence[float], unit: str = "seeds") -> Summary:
@@ -98,7 +109,7 @@ def difference(a: Sequence[float], b: Sequence[float], paired: bool = True) -> S
 
 def repeat(run: Callable[[int], object], seeds: int | Iterable[int]) -> list:
     """Return `[run(seed) for seed in seeds]`; a number n stands for the seeds 0 to n - 1."""
-    seeds = range(seeds) if isinstance(seeds, int) else list(seeds)
-    if not len(seeds):
-        raise ParameterError("seeds is 0; expected 1 or more.")
-    return [run(seed) for seed in seeds]
+    each = range(seeds) if isinstance(seeds, int) else list(seeds)
+    if not len(each):
+        raise ParameterError(f"seeds is {seeds!r}; expected 1 or more.")
+    return [run(seed) for seed in each]

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as sp
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.stats import bootstrap, difference, repeat, summarise
+from cifar_utils.stats import bootstrap, difference, in_words, repeat, summarise
 
 VALUES = [51.2, 49.8, 50.4, 52.1, 50.0]
 OTHER = [50.1, 49.5, 49.9, 51.0, 49.1]
@@ -88,6 +88,24 @@ def test_bootstrap_is_seeded_and_close_to_theory():
 def test_repeat():
     assert repeat(lambda seed: seed * 2, 3) == [0, 2, 4]
     assert repeat(lambda seed: seed, [7, 5]) == [7, 5]
-    for seeds in (0, []):
-        with pytest.raises(ParameterError, match="seeds is 0"):
+    for seeds, told in ((0, "0"), (-1, "-1"), ([], r"\[\]")):
+        with pytest.raises(ParameterError, match=f"seeds is {told}; expected 1 or more"):
             repeat(lambda seed: seed, seeds)
+
+
+def test_an_interval_is_written_only_where_there_is_one():
+    assert summarise([1.0, 3.0]).interval() == " [-10.7, 14.7]"
+    assert summarise([1.0, 3.0]).interval("+.2f") == " [-10.71, +14.71]"
+    assert summarise([1.0]).interval() == "" == summarise([1.0, math.nan]).interval()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("+1.2 points [+nan, +nan]", "+1.2 points"), ("1.2 [nan, nan] points", "1.2 points"),
+        ("−1.2 [−nan, nan] (not resolved)", "−1.2 (not resolved)"), ("38.1 % [nan, nan]", "38.1 %"),
+        ("nan %", "not defined"), ("lr nan; 3", "lr not defined; 3"), ("banana [1, 2]", "banana [1, 2]"), ("", ""),
+    ],
+)  # fmt: skip
+def test_nan_is_put_into_words(text, told):
+    assert in_words(text) == told
