@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import struct
 import tarfile
@@ -11,13 +12,18 @@ import threading
 import time
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from cifar_utils import sources
-from cifar_utils.sources import sum_of
+from cifar_utils.errors import DataError
+from cifar_utils.sources import locate, sum_of
 
 
 def expect_sums(monkeypatch, name, folder):
@@ -127,10 +133,42 @@ def server(files: dict[str, bytes], delay: float = 0.0):
         def log_message(self, *_args):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+    direct = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
+    with patch.dict(os.environ, direct), ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{httpd.server_port}/", asked
         finally:
             httpd.shutdown()
+
+
+def refusal(name, folder, download=False) -> str:
+    with pytest.raises(DataError) as caught:
+        locate(name, folder, download)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def tree(folder) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
+
+
+@contextmanager
+def official_places(tmp_path, monkeypatch):
+    """Stand-ins of the sets at addresses of this machine; gives the addresses asked for."""
+    there, files = tmp_path / "official", {}
+    for name, write in WRITERS.items():
+        write(there)
+        expect_sums(monkeypatch, name, there)
+        if name in ("cifar10", "circles", "gurmukhi_digits"):
+            files[f"{name}.tar.gz" if name == "cifar10" else f"{name}.zip"] = archive_of(name, there)
+        else:
+            files |= {Path(f).name: (there / f).read_bytes() for f in sources.FILES[name]}
+    with server(files) as (url, asked):
+        for name in ("cifar10", "circles", "gurmukhi_digits"):
+            packed = next(f for f in files if f.startswith(name))
+            origin = replace(sources.ORIGINS[name], urls=(url + packed,), sum="")
+            monkeypatch.setitem(sources.ORIGINS, name, origin)
+        monkeypatch.setitem(sources.ORIGINS, "mnist", replace(sources.ORIGINS["mnist"], urls=(url + "gone/", url)))
+        yield asked
