@@ -27,10 +27,11 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]
     Raises:
         RunError: the disk is full, or may not be written to; what was there before is still there.
     """
+    arrays = {name: np.asarray(a, order="C") for name, a in arrays.items()}  # safetensors writes memory as it lies
     draft = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(to_bytes(dict(arrays), {**texts, "sum": _sum(arrays, texts)}))
+        draft.write_bytes(to_bytes(arrays, {**texts, "sum": _sum(arrays, texts)}))
         os.replace(draft, path)  # a run killed while writing leaves the last whole file
     except OSError as error:
         if draft.exists():
@@ -64,7 +65,7 @@ def _sum(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> str:
     for name in sorted(texts):
         total = zlib.crc32(f"{name}={texts[name]}\n".encode(), total)
     for name in sorted(arrays):
-        total = zlib.crc32(np.ascontiguousarray(arrays[name]), zlib.crc32(name.encode(), total))
+        total = zlib.crc32(arrays[name], zlib.crc32(name.encode(), total))
     return f"{total:08x}"
 
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from cifar_utils import checkpoint as ckpt
 from cifar_utils import tensor_files, train
+from cifar_utils.batches import training_batches
 from cifar_utils.data import Split
 from cifar_utils.errors import RunError
 
@@ -250,6 +251,34 @@ def test_a_checkpoint_of_another_architecture_is_put_aside(two_epochs, tmp_path,
         model, _ = run(images, net=net, epochs=1, checkpoint=path)
         assert torch.equal(weights(model), weights(run(images, net=net, epochs=1)[0]))
         assert f"{k}.safetensors holds weights of another architecture" in capsys.readouterr().err
+
+
+def test_arrays_come_back_as_they_were_however_they_lie_in_memory(tmp_path):
+    grid = np.arange(24.0).reshape(2, 3, 4)
+    arrays = {"c": grid, "columns first": np.asfortranarray(grid), "turned": grid.transpose(2, 0, 1),
+              "every second": grid[:, ::2], "one": np.array(3, np.int64), "none": np.zeros((0, 3)),
+              "bytes": np.arange(5, dtype=np.uint8), "yes": np.array([True, False])}  # fmt: skip
+    tensor_files.write(tmp_path / "x.safetensors", arrays, {"a": "ä", "b": ""})
+    found, texts = tensor_files.read(tmp_path / "x.safetensors")
+    assert texts == {"a": "ä", "b": ""} and found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_killed_convolutional_network_continues_to_the_same_bits(images, tmp_path, layout, capsys):
+    def trained(epochs, **options):
+        train.seed_everything(0)
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(320, 10))
+        net.to(memory_format=layout)
+        batches = training_batches(images, 16, channels_last=layout is torch.channels_last)
+        train.fit(net, batches, torch.optim.Adam(net.parameters()), epochs=epochs, **options)
+        return weights(net)
+
+    path = tmp_path / "run.safetensors"
+    trained(1, checkpoint=path)
+    assert torch.equal(trained(3, checkpoint=path), trained(3))
+    assert not capsys.readouterr().err
 
 
 def test_a_machine_out_of_memory_keeps_its_checkpoint(two_epochs, tmp_path, monkeypatch):
