@@ -44,7 +44,7 @@ class Summary:
 def in_words(text: str) -> str:
     """Return a text without intervals of NaN, as one value alone has them, and with any other NaN put into words."""
     without = re.sub(r" ?\[[+−-]?nan, [+−-]?nan\]", "", text)
-    return re.sub(r"[+−-]?\bnan\b( %)?", "not defined", without)
+    return re.sub(r"[+−-]?\bnan\b( (%|points))?", "not defined", without)
 
 
 def summarise(values: Sequence[float], unit: str = "seeds") -> Summary:
