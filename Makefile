@@ -1,18 +1,24 @@
-# Every target makes .venv and installs into it on first use.
+# Every target makes .venv and installs into it on first use. Programs are started as modules: their own
+# scripts in .venv/bin name the folder that they were installed in, which may have another name by now.
 PYTHON ?= python3
 PROFILE ?= smoke
 ONLY ?=
 CORES ?= 2
 BIN := .venv/bin
 READY := .venv/.installed
+CLUSTER := .venv/.cluster
+# The chapters of _toc.yml: another notebook that lies beside them is nobody's business but its owner's.
+NOTEBOOKS = $(wildcard $(shell sed -n 's|.*file: chapters/\(.*\)|notebooks/\1.ipynb|p' _toc.yml))
+CODE = benchmarks cifar_utils tests $(NOTEBOOKS)
 
-.PHONY: help book reproduce test bench lint publish readme clean
+.PHONY: help book reproduce test test-slurm bench lint publish readme clean
 
 help:
 	@echo "make book                       render the published chapters into _build/html"
 	@echo "make reproduce PROFILE=smoke    execute every notebook, render these runs into _build/PROFILE"
 	@echo "     PROFILE=quick|full         real data on two CPU cores | on one GPU; ONLY=notebook for one"
 	@echo "make test                       unit tests and every notebook at its defaults"
+	@echo "make test-slurm                 notebooks as jobs of Slurm: cancelled, requeued, out of time"
 	@echo "make bench                      measure speed, write results/benchmarks.json"
 	@echo "make publish PROFILE=quick      copy finished runs into the book, refresh the README's table"
 	@echo "make lint                       ruff"
@@ -23,23 +29,29 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+$(CLUSTER): $(READY) requirements-cluster.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	@touch $@
+
 book: $(READY)
 	@$(BIN)/python -m cifar_utils book
 
 # A notebook that fails does not keep the others, or the book of the others, from being made.
 reproduce: $(READY)
-	@$(BIN)/snakemake --quiet rules --cores $(CORES) --resources gpu=1 --keep-going --rerun-incomplete \
-	    --config profile=$(PROFILE) $(if $(ONLY),only=$(ONLY)); status=$$?; \
-	$(BIN)/python -m cifar_utils book --profile $(PROFILE) && exit $$status
+	@$(BIN)/python -m cifar_utils reproduce --profile $(PROFILE) --cores $(CORES) $(if $(ONLY),--only $(ONLY))
 
+# One process a core with one thread each; a notebook, or a file of tests, is one process's from end to end.
 test: $(READY)
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check --quiet
-	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=300 notebooks
+	$(BIN)/python -m ruff check $(CODE)
+	$(BIN)/python -m ruff format --check --quiet $(CODE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile \
+	    --nbval-lax --nbval-cell-timeout=120 tests $(NOTEBOOKS)
+
+test-slurm: $(CLUSTER)
+	@$(BIN)/python -m tests.slurm
 
 bench: $(READY)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 publish: $(READY)
 	$(BIN)/python -m cifar_utils publish --profile $(PROFILE) $(ONLY)
@@ -49,8 +61,8 @@ readme: $(READY)
 	$(BIN)/python -m cifar_utils readme
 
 lint: $(READY)
-	$(BIN)/ruff check --fix
-	$(BIN)/ruff format
+	$(BIN)/python -m ruff check --fix $(CODE)
+	$(BIN)/python -m ruff format $(CODE)
 
 clean:
 	rm -rf _build runs .snakemake

@@ -1,12 +1,16 @@
-"""The command line: `python -m cifar_utils run | publish | book | readme | store | list`."""
+"""The command line: `python -m cifar_utils run | reproduce | publish | book | readme | store | list | data`."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 
-from . import params
+from . import constraints, params
 from .errors import CifarUtilsError, ParameterError
+
+#: What a file system says that is full, read-only or not ours.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,29 +24,55 @@ def main(arguments: list[str] | None = None) -> int:
     except CifarUtilsError as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        print(f"{error.filename or 'A file'} cannot be written: {error.strerror}. What was finished before is "
+              "unharmed; mend that and run the same again.", file=sys.stderr)  # fmt: skip
+        return 1
     except KeyboardInterrupt:
         print("Interrupted; the next run continues from the last epoch saved.", file=sys.stderr)
         return 130
 
 
 def _run(args) -> int | None:
-    from . import runner
+    from . import runner, workflow
 
     if args.profile not in params.PROFILES:
         params.for_profile("", args.profile)  # raises, with a suggestion
     if args.all == bool(args.name):
         raise ParameterError("Give either one notebook's name or --all.")
+    if args.profile != "smoke":
+        for line in workflow.missing_by_hand(workflow.chosen(args.name)):
+            print(line, file=sys.stderr, flush=True)
     if args.all:
-        if args.p:
-            raise ParameterError("-p sets one notebook's parameter; it does not go with --all.")
-        if left := runner.run_all(args.profile, args.time_budget):
+        if args.p or args.again:
+            raise ParameterError("-p and --again are for one notebook; they do not go with --all.")
+        if left := runner.run_all(args.profile, args.time_budget, args.threads):
             print(f"The time is up; the next call continues with {', '.join(left)}.")
         return 0
     if args.time_budget:
         raise ParameterError("--time-budget goes with --all.")
-    path = runner.run(args.name, args.profile, params.from_command_line(args.p))
-    print(f"{args.name}: done, {path.relative_to(runner.root())}")
+    path = runner.run(
+        args.name, args.profile, params.from_command_line(args.p), args.threads, wait=args.wait, again=args.again
+    )
+    apart = f" (apart: its parameters are not profile {args.profile}'s)"
+    told = "" if path.parent == runner.run_dir(args.profile) else apart
+    print(f"{path.stem}: done, {path.relative_to(runner.root())}{told}")
     return 0
+
+
+def _reproduce(args) -> int:
+    from . import workflow
+
+    return workflow.reproduce(args.profile, args.only, args.cores)
+
+
+def _data(args) -> None:
+    from . import workflow
+
+    for line in workflow.data_status(args.names):
+        print(line)
 
 
 def _publish(args) -> None:
@@ -84,7 +114,7 @@ def _list(args) -> None:
     for name in notebooks():
         print(name)
         for p in params.declared(name).values():
-            print(f"    {p.name}: {p.type} = {p.default!r}" + (f"  # {p.help}" if p.help else ""))
+            print(f"    {p.name}: {p.type} = {p.default!r}  # {p.help} {constraints.shown(p.rules)}".rstrip(" #"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +127,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
     run.add_argument("--all", action="store_true", help="every notebook that is not up to date")
     run.add_argument("--time-budget", type=float, metavar="SECONDS", help="with --all: stop after so long")
+    run.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads; the last digits depend on them")
+    run.add_argument("--again", action="store_true", help="run also what is up to date")
+    run.add_argument("--wait", action="store_true", help="wait for another run of the same notebook")
     run.set_defaults(call=_run)
+
+    reproduce = sub.add_parser("reproduce", help="run every notebook, render the book of these runs")
+    reproduce.add_argument("--profile", default="smoke", help="smoke (default), quick or full")
+    reproduce.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these notebooks and what they need")
+    reproduce.add_argument("--cores", type=_at_least_one, default=2, metavar="N", help="CPU cores, 2 by default")
+    reproduce.set_defaults(call=_reproduce)
 
     publish = sub.add_parser("publish", help="copy finished runs into the book")
     publish.add_argument("names", nargs="*", help="notebooks; all by default")
@@ -115,7 +154,16 @@ def _parser() -> argparse.ArgumentParser:
     store.add_argument("names", nargs="*", help="notebooks; all by default")
     store.set_defaults(call=_store)
     sub.add_parser("list", help="list notebooks and their parameters").set_defaults(call=_list)
+    data = sub.add_parser("data", help="say which data is here, which will be fetched and which to get by hand")
+    data.add_argument("names", nargs="*", help="notebooks; all by default")
+    data.set_defaults(call=_data)
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

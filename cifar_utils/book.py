@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from . import scoreboard, versions
 from .errors import RunError
 from .ledger import REPORTS, load_reports
 from .params import PROFILES
-from .paths import root
+from .paths import root, toc_files
 from .record import RECORD_MIME
 from .scoreboard import readme_table, update_readme
 
@@ -121,17 +121,6 @@ def _stage_chapter(chapter: Path, record: dict, target: Path) -> None:
         title, _, rest = "".join(notebook["cells"][0]["source"]).partition("\n")
         notebook["cells"][0]["source"] = f"{title}\n\n{versions.earlier_version_note(record)}\n\n{rest}"
     target.write_text(json.dumps(notebook, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-def toc_files(toc: object) -> Iterator[str]:
-    """Yield every file that a table of contents names, in order."""
-    if isinstance(toc, dict):
-        yield from (toc[key] for key in ("root", "file") if key in toc)
-        for key in ("parts", "chapters", "sections"):
-            yield from toc_files(toc.get(key, []))
-    elif isinstance(toc, list):
-        for entry in toc:
-            yield from toc_files(entry)
 
 
 def prune(toc: dict, keep: Callable[[str], bool]) -> dict:

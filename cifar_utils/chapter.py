@@ -16,11 +16,11 @@ from IPython.display import display
 
 from . import cards, environment, operations, params, plots
 from . import data as data_module
-from .device import autocast_dtype, pick_device
+from .device import autocast_dtype, float64_device, pick_device
 from .errors import LedgerError, ParameterError, RunError
 from .ledger import Claim, Measurement, judge, load_claims, show_found
 from .paths import root
-from .record import RECORD_MIME, code_fingerprint
+from .record import RECORD_MIME, code_fingerprint, ledger_fingerprint
 from .stats import Summary, in_words
 
 
@@ -62,7 +62,8 @@ class Chapter:
     Attributes:
         name: the notebook's name.
         params: checked parameters, by name; `profile`, `data`, `device` and `seeds` are in every notebook.
-        device: `torch.device` that the run uses.
+        device: `torch.device` that the run uses; the CPU instead of an Apple GPU, which has no float64, in
+            chapters without a parameter `precision`.
         autocast: what its parameter `precision` means there: `torch.bfloat16`, or None for float32.
         full_scale: whether measurements count at the report's scale; set it where the notebook knows.
     """
@@ -72,9 +73,12 @@ class Chapter:
         if values["profile"] not in params.PROFILES:
             raise ParameterError(f"profile is {values['profile']!r}; expected one of {params.PROFILES}.")
         self.device = pick_device(values["device"])
+        if "precision" not in values:  # chapters whose arithmetic is float64, or too small to gain from a GPU
+            self.device = float64_device(self.device)
         self.autocast = autocast_dtype(values.get("precision", "float32"), self.device)
         self.report_id = name.split("_")[0]
         self.full_scale = True
+        self._code = code_fingerprint(name)
         self._claims = {k: c for k, c in load_claims().items() if c.notebook == name}
         self._found: dict[str, Measurement] = {}
         self._numbers: dict[str, str] = {}
@@ -103,6 +107,11 @@ class Chapter:
         if first["sizes"] != found.provenance["sizes"]:
             self._data[f"{dataset}, {len(found.train)} training images"] = found.provenance
         return found
+
+    def uses(self, provenance: dict) -> None:
+        """Note what else was read from files, such as a network's weights; nothing for an empty `provenance`."""
+        if provenance:
+            self._data[provenance["name"]] = provenance
 
     def scaled_down(self, why: str) -> None:
         """Say that the following measurements and figures are smaller than the report's, and how."""
@@ -151,9 +160,12 @@ class Chapter:
         base = os.environ.get("CIFAR_UTILS_RUN_DIR")
         if base is None:
             return None
-        what = [self.params, code_fingerprint(self.name), self._arithmetic()]
-        digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-        return Path(base) / "checkpoints" / self.name / digest[:12] / f"{tag}.safetensors"
+        return Path(base) / "checkpoints" / self.name / self._digest() / f"{tag}.safetensors"
+
+    def _digest(self) -> str:
+        """Return the name of the folder of this run's checkpoints."""
+        what = [self.params, self._code, self._arithmetic()]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
 
     def _arithmetic(self) -> list:
         """Return what decides how sums are rounded: device, number format, and the threads that share them."""
@@ -165,11 +177,13 @@ class Chapter:
         Raises:
             RunError: another notebook's file is asked for and is not there.
         """
-        base = Path(os.environ.get("CIFAR_UTILS_RUN_DIR", root() / "runs" / self.params["profile"]))
-        path = base / "artifacts" / (of or self.name) / file
+        usual = root() / "runs" / self.params["profile"]
+        path = Path(os.environ.get("CIFAR_UTILS_RUN_DIR", usual)) / "artifacts" / (of or self.name) / file
         if of is None:
             path.parent.mkdir(parents=True, exist_ok=True)
         elif not path.exists():
+            path = usual / "artifacts" / of / file  # for a run with parameters of its own, which lies elsewhere
+        if of is not None and not path.exists():
             profile = self.params["profile"]
             raise RunError(f"{self.name} needs {file} of {of} at profile {profile}; "
                            f"run it first: python -m cifar_utils run {of} --profile {profile}")  # fmt: skip
@@ -195,7 +209,9 @@ class Chapter:
             "precision": self.number_format,
             "environment": environment.describe(self.device),
             "data": self._data,
-            "code": code_fingerprint(self.name),
+            "code": self._code,
+            "ledger": ledger_fingerprint(self.name),
+            "checkpoint": self._digest(),
             "operations": operations.total() - self._operations,
             "started": self._when,
             "duration_s": round(time.perf_counter() - self._started, 1),

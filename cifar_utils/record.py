@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from . import params
 from .errors import RunError
+from .ledger import load_claims
 from .paths import root
 
 #: The mime type of the record among the outputs of a notebook's last cell.
@@ -32,13 +34,26 @@ def record_of(path: Path) -> dict:
 
 def write_json(path: Path, content: dict, sort_keys: bool = True) -> None:
     """Write JSON (a record, or a notebook with its keys in their own order), all or nothing."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=sort_keys) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, all or nothing: on a full disk, or when the process is killed, the old one stays."""
     draft = path.with_name(f"{path.name}.part")
-    draft.write_text(json.dumps(content, indent=1, ensure_ascii=False, sort_keys=sort_keys) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
 
 
 #: Modules that run around notebooks, and cannot change a number in them.
-_AROUND = {"__main__.py", "book.py", "cards.py", "publish.py", "runner.py", "scoreboard.py", "versions.py"}
+_AROUND = {
+    "__main__.py", "book.py", "cards.py", "kernels.py", "publish.py", "runner.py", "scoreboard.py", "versions.py",
+    "workflow.py",
+}  # fmt: skip
 
 
 def code_files(name: str) -> list[Path]:
@@ -77,12 +92,21 @@ def _imported(source: str, folder: Path, package: Path) -> set[Path]:
 
 
 def code_fingerprint(name: str) -> str:
-    """Return a hash of what a result depends on: the notebook's code cells and the package's code that they use."""
+    """Return a hash of what a result depends on: the notebook's code cells and the package's code that they use.
+
+    The parameters cell does not count: its values stand in the record.
+    """
     digest = hashlib.sha256()
     for path in code_files(name):
         digest.update(path.relative_to(root()).as_posix().encode() + path.read_bytes())
     notebook = json.loads(params.notebook_path(name).read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
             digest.update("".join(cell["source"]).encode())
     return digest.hexdigest()[:16]
+
+
+def ledger_fingerprint(name: str) -> str:
+    """Return a hash of the claims that a notebook answers, which its page shows and judges."""
+    claims = [repr(claim) for claim in load_claims().values() if claim.notebook == name]
+    return hashlib.sha256("\n".join(claims).encode()).hexdigest()[:16]

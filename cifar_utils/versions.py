@@ -31,13 +31,18 @@ def code_changes(executed: dict, name: str) -> str:
     The parameters cell does not count: what it says stands in the record, value by value.
     """
     now = [_source(c) for c in _notebook(name)["cells"] if c["cell_type"] == "code" and not _is(c, "parameters")]
-    then = [_source(cell) for cell in _ran(executed) if not _is(cell, "parameters")]
+    then = [_source(cell) for cell in code_cells(executed) if not _is(cell, "parameters")]
     if now == then:
         return ""
     if len(now) != len(then):
         return f"it had {len(then)} code cells and has now {len(now)}"
     first = next(at for at, (a, b) in enumerate(zip(now, then, strict=True)) if a != b)
     return f"the code cell that begins {then[first].strip().splitlines()[0][:60]!r} is another now"
+
+
+def code_cells(executed: dict) -> list[dict]:
+    """Return the code cells of an executed notebook that its source has too, in the same order."""
+    return [c for c in executed["cells"] if c["cell_type"] == "code" and not _is(c, "injected-parameters")]
 
 
 def is_present(executed: dict, record: dict) -> bool:
@@ -51,19 +56,24 @@ def with_present_text(executed: dict, name: str) -> dict:
     Text holds no number but by glue, so mending a sentence needs no new run. Only for notebooks
     whose code has not changed (`code_changes`).
     """
-    ran, cells = _ran(executed), []
+    ran, cells = code_cells(executed), []
     injected = [cell for cell in executed["cells"] if _is(cell, "injected-parameters")]
     for cell in _notebook(name)["cells"]:
         if cell["cell_type"] != "code":
             cells.append(cell)
             continue
-        done = ran.pop(0)
+        done = {**ran.pop(0)}
         if "mystnb" in cell["metadata"]:
-            done["metadata"]["mystnb"] = cell["metadata"]["mystnb"]
+            done["metadata"] = {**done["metadata"], "mystnb": cell["metadata"]["mystnb"]}
         if _is(cell, "parameters"):
             done["source"] = cell["source"]
         cells += [done, *injected] if _is(cell, "parameters") else [done]
     return {**executed, "cells": cells}
+
+
+def text_of(notebook: dict) -> list[tuple]:
+    """Return what a reader sees of a notebook besides its outputs: its cells' texts and captions."""
+    return [(c["cell_type"], _source(c), c["metadata"].get("mystnb")) for c in notebook["cells"]]
 
 
 def earlier_version_note(record: dict) -> str:
@@ -78,11 +88,6 @@ def earlier_version_note(record: dict) -> str:
 
 def _notebook(name: str) -> dict:
     return json.loads(params.notebook_path(name).read_text(encoding="utf-8"))
-
-
-def _ran(executed: dict) -> list[dict]:
-    """Return the code cells of an executed notebook that its source has too."""
-    return [c for c in executed["cells"] if c["cell_type"] == "code" and not _is(c, "injected-parameters")]
 
 
 def _is(cell: dict, tag: str) -> bool:

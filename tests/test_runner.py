@@ -21,9 +21,10 @@ PARAMETERS = 'profile: str = "smoke"\ndata: str = "real"\ndevice: str = "cpu"\ns
 RECORD = """
 import json
 from IPython.display import display
-from cifar_utils.record import code_fingerprint
+from cifar_utils.record import code_fingerprint, ledger_fingerprint
 record = {"notebook": "NAME", "profile": profile, "parameters": {"profile": profile, "data": data, "device": device,
           "seeds": seeds, "lr": lr}, "sample": data == "sample", "code": code_fingerprint("NAME"),
+          "ledger": ledger_fingerprint("NAME"),
           "measurements": {}, "data": {}}
 display({"text/plain": "done", "application/vnd.cifar-utils.record+json": record}, raw=True)
 """

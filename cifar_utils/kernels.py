@@ -1,0 +1,47 @@
+"""The kernel that notebooks run in: that of this environment, whatever else Jupyter knows by the name `python3`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+#: Without these, glibc gives every large tensor back to the system and asks for it again at each step:
+#: small convolutional networks then train at two thirds of their speed, and stacks of networks, whose
+#: gradients are beyond the largest threshold that glibc takes, at half of it. They change no number.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_MAX_": "0",
+}
+
+#: What PyTorch, NumPy and Numba take their number of threads from, each its own.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def manager(run_dir: Path, log: Path, threads: int | None = None) -> type:
+    """Return a kernel manager class for papermill whose kernels run this interpreter.
+
+    Args:
+        run_dir: where the notebook's checkpoints and artifacts go.
+        log: file for what the kernel itself says, which is of use only where it dies.
+        threads: CPU threads; as many as the environment says by default.
+    """
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    env = {key: value for key, value in KEEP_MEMORY.items() if key not in os.environ}
+    env |= {"CIFAR_UTILS_RUN_DIR": str(run_dir)} | ({key: str(threads) for key in THREADS} if threads else {})
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=env)
+
+    class OwnKernelManager(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return spec
+
+        async def start_kernel(self, **options) -> None:
+            with log.open("wb") as stderr:
+                await super().start_kernel(stderr=stderr, **options)
+
+    return OwnKernelManager

@@ -1,0 +1,274 @@
+"""Two notebooks as jobs of Slurm through the shipped profile: cancelled, requeued, out of time, finished too late.
+
+Run by `make test-slurm`, on a Slurm that is here, or as root on a private one of a node with two CPUs. What is
+asked: that work goes on from the last epoch, and ends in the very numbers of a run that nobody disturbed.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+FIRST, SECOND = "rdfia_cd_q26_schedules", "rdfia_cd_q29_dropout_batchnorm"
+EPOCHS = {FIRST: 3, SECOND: 24}  # enough to be caught in the middle
+DAEMONS = ("munged", "slurmctld", "slurmd")
+
+CONF = """
+ClusterName=private
+SlurmctldHost={host}(localhost)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MpiDefault=none
+ReturnToService=2
+KillWait=5
+NodeName={host} NodeAddr=localhost CPUs=2 RealMemory=8500 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def main() -> int:
+    """Return the exit status."""
+    began = time.monotonic()
+    (HERE / "_build").mkdir(exist_ok=True)
+    # below the project: on a real cluster, that is where the nodes look too
+    with tempfile.TemporaryDirectory(prefix="test-slurm-", dir=HERE / "_build") as folder, slurm():
+        scenario(Path(folder))
+    said(f"all of it in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def said(text: str) -> None:
+    print(f"test-slurm: {text}", flush=True)
+
+
+def call(*command: str, **options) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+
+
+@contextmanager
+def slurm() -> Iterator[None]:
+    """Use the Slurm that is here, or a private one that ends with this test."""
+    if shutil.which("sinfo") and subprocess.run(["sinfo"], capture_output=True).returncode == 0:
+        said("on the Slurm that is here")
+        yield
+        return
+    at = {d: shutil.which(d, path=os.environ["PATH"] + ":/usr/sbin:/sbin") for d in DAEMONS}
+    if os.getuid() or not all(at.values()):
+        sys.exit("make test-slurm needs a running Slurm (sinfo answers), or root and Debian's packages slurm-wlm and "
+                 "munge for a private one: apt-get install slurm-wlm munge")  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="slurm-") as name:
+        folder, ports = Path(name), []
+        folder.chmod(0o755)
+        for _ in range(2):
+            with socket.socket() as s:
+                s.bind(("localhost", 0))
+                ports.append(s.getsockname()[1])
+        for sub in ("state", "spool"):
+            (folder / sub).mkdir()
+        (folder / "key").write_bytes(os.urandom(1024))
+        (folder / "key").chmod(0o400)
+        host = socket.gethostname().split(".")[0]
+        (folder / "slurm.conf").write_text(CONF.format(host=host, folder=folder, ports=ports))
+        os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+        # the plugin takes all that is called SLURM_ from srun, which would look in /etc
+        (folder / "srun").write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+        (folder / "srun").chmod(0o755)
+        path, os.environ["PATH"] = os.environ["PATH"], f"{folder}:{os.environ['PATH']}"
+        files = {"key-file": "key", "socket": "munge.socket", "pid-file": "munge.pid", "log-file": "munge.log",
+                 "seed-file": "munge.seed"}  # fmt: skip
+        munge = [at["munged"], "--foreground", "--force", *(f"--{k}={folder}/{v}" for k, v in files.items())]
+        running = []
+        try:
+            for command in (munge, [at["slurmctld"], "-D"], [at["slurmd"], "-D"]):
+                with (folder / f"{Path(command[0]).name}.out").open("w") as out:
+                    running.append(subprocess.Popen(command, stdout=out, stderr=out, cwd=folder))
+                time.sleep(1)
+            until(lambda: "idle" in call("sinfo", "-h", "-o", "%T"), 30, "an idle node")
+            said("on a private Slurm, one node with two CPUs, no accounting")
+            yield
+        finally:
+            for daemon in reversed(running):
+                daemon.terminate()
+                daemon.wait(20)
+            del os.environ["SLURM_CONF"]
+            os.environ["PATH"] = path
+
+
+def until(condition: Callable, seconds: float, what: str):
+    """Wait until `condition` gives something true, and return that."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
+        time.sleep(0.05)
+    return found
+
+
+def copy_project(target: Path) -> Path:
+    """Copy the project as it is now, with longer trainings in the two notebooks."""
+    files = call("git", "-C", str(HERE), "ls-files", "-co", "--exclude-standard").splitlines()
+    for file in files:
+        if (HERE / file).is_file() and not file.startswith(("results/", "book/")):
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(HERE / file, target / file)
+    for name, epochs in EPOCHS.items():
+        path = target / "notebooks" / f"{name}.ipynb"
+        text, n = re.subn(r'"epochs: int = \d+', f'"epochs: int = {epochs}', path.read_text(encoding="utf-8"))
+        assert n == 1, f"{name} declares no epochs"
+        path.write_text(text, encoding="utf-8")
+    return target
+
+
+def snakemake(project: Path, log: Path, *more: str) -> subprocess.Popen:
+    """Start the documented command, with what a user says about his cluster."""
+    partition = call("sinfo", "-h", "-o", "%P").split()[0].rstrip("*")
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--config", "profile=smoke",
+               f"only={FIRST},{SECOND}", "--set-resources", f"notebook:slurm_partition={partition}", "notebook:gpu=0",
+               *more]  # fmt: skip
+    with log.open("w") as out:
+        return subprocess.Popen(command, cwd=project, stdout=out, stderr=out)
+
+
+class Run:
+    """One notebook's files in a project."""
+
+    def __init__(self, project: Path, name: str):
+        self.project, self.runs, self.name = project, project / "runs" / "smoke", name
+        self.record = self.runs / f"{name}.json"
+
+    def jobs(self, states: str = "all") -> dict[str, str]:
+        """Return ids and states of its jobs, in the order of submission."""
+        lines = call("squeue", "-h", f"--states={states}", "-S", "i", "-o", "%i|%T|%Z|%k").splitlines()
+        own = f"{self.project}|rule_notebook_wildcards_smoke_{self.name}"
+        return {job: now for job, now, where in (line.split("|", 2) for line in lines) if where == own}
+
+    def saved(self) -> list[Path]:
+        """Return its trainings' checkpoints, the one that was written last behind all others."""
+        files = list((self.runs / "checkpoints" / self.name).rglob("*.safetensors"))
+        return sorted(files, key=lambda p: p.stat().st_mtime_ns)
+
+    def in_the_middle(self, trainings: int) -> str | None:
+        """Return its running job where so many trainings have begun."""
+        running = list(self.jobs("RUNNING"))
+        return running[0] if running and len(self.saved()) >= trainings else None
+
+    def done_trainings(self) -> dict[Path, int]:
+        """Return when each training but the last was saved for the last time."""
+        return {path: path.stat().st_mtime_ns for path in self.saved()[:-1]}
+
+    def results(self) -> tuple:
+        record = json.loads(self.record.read_text())
+        return record["measurements"], record["numbers"]
+
+
+def scenario(folder: Path) -> None:
+    project, other = copy_project(folder / "project"), copy_project(folder / "other")
+    stuck, log, stuck_log = None, folder / "log", folder / "stuck.log"
+    names = (FIRST, SECOND)
+    command = [sys.executable, "-m", "cifar_utils", "run"]
+    alone = [subprocess.Popen([*command, name, "--threads", "1"], cwd=other) for name in names]
+    assert [p.wait() for p in alone] == [0, 0]
+    wanted = {name: Run(other, name).results() for name in names}
+    said("undisturbed runs are there to compare with")
+    try:
+        stuck = snakemake(other, stuck_log, "--set-threads", "notebook=99", "--forceall")
+        main_run = snakemake(project, log)
+        with ThreadPoolExecutor() as pool:
+            done = [pool.submit(cancelled_and_requeued, Run(project, FIRST)),
+                    pool.submit(out_of_time_and_just_over_it, Run(project, SECOND))]  # fmt: skip
+        for each in done:
+            each.result()
+        until(lambda: main_run.poll() is not None, 150, "the end of snakemake")
+        assert main_run.returncode == 0, "snakemake failed"
+        for name in names:
+            run = Run(project, name)
+            assert run.results() == wanted[name], f"{name} came to other numbers"
+            assert not run.saved(), "checkpoints are left behind"
+        said("both ended in the very numbers of the undisturbed runs, and left no checkpoints")
+        states = {name: list(Run(project, name).jobs().values()) for name in names}
+        assert states[FIRST].count("CANCELLED") == 1 and states[FIRST][-1] == "COMPLETED", states
+        assert states[SECOND].count("TIMEOUT") == 2 and states[SECOND][-1] == "COMPLETED", states
+        until(lambda: "can never start" in stuck_log.read_text(), 60, "a word about a job that is too large")
+        said("a job that asks for more CPUs than a node has is said never to start")
+        stuck.send_signal(signal.SIGINT)
+        stuck.wait(60)
+        assert not [j for name in names for j in Run(other, name).jobs("PENDING,RUNNING")], "jobs outlive Ctrl-C"
+        said("Ctrl-C cancels the jobs")
+    except BaseException:
+        for path in [log, stuck_log, *(project / ".snakemake" / "slurm_logs").rglob("*.log")]:
+            print(f"---- {path.relative_to(folder)}", path.read_text() if path.exists() else "", sep="\n")
+        raise
+    finally:
+        for process in (stuck, locals().get("main_run")):
+            if process and process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(90)
+
+
+def cancelled_and_requeued(run: Run) -> None:
+    job = until(lambda: run.in_the_middle(2), 120, f"{run.name} in its second training")
+    call("scancel", job)
+    before, begun = run.done_trainings(), len(run.saved())
+    said(f"{run.name} cancelled in its training number {begun}")
+    job = until(lambda: run.in_the_middle(begun + 1), 120, f"{run.name} in a training that it had not begun")
+    assert run.done_trainings().items() >= before.items(), "finished trainings were done again"
+    call("scontrol", "requeue", job)
+    until(lambda: run.jobs()[job] == "PENDING", 60, "the requeued job in the queue")
+    call("scontrol", "update", f"JobId={job}", "StartTime=now")  # by itself only after two minutes
+    before = run.done_trainings()
+    said(f"{run.name} went on where it was, and was requeued in its training number {len(run.saved())}")
+    until(run.record.exists, 150, f"the record of {run.name}")
+    assert run.done_trainings().items() >= before.items(), "finished trainings were done again"
+    said(f"{run.name} went on where it was, and finished")
+
+
+def out_of_time_and_just_over_it(run: Run) -> None:
+    job = until(lambda: run.in_the_middle(2), 120, f"{run.name} in its second training")
+    call("scontrol", "update", f"JobId={job}", "EndTime=now")
+    until(lambda: run.jobs()[job] == "TIMEOUT", 90, "the end of its time")  # Slurm looks twice a minute
+    before = run.done_trainings()
+    assert not run.record.exists(), f"{run.name} is too short for this test; give it more EPOCHS"
+    said(f"{run.name} hit its time limit in its training number {len(run.saved())}")
+    until(run.record.exists, 150, f"the record of {run.name}")
+    (job,) = run.jobs("RUNNING")
+    call("scontrol", "update", f"JobId={job}", "EndTime=now")
+    assert run.done_trainings().items() >= before.items(), "finished trainings were done again"
+    sealed = run.record.stat().st_mtime_ns
+    until(lambda: run.jobs()[job] == "TIMEOUT", 90, "Slurm calling the finished job out of time")
+    said(f"{run.name} went on where it was, and finished just over its time")
+    until(lambda: len(run.jobs()) > 2, 90, f"another job of {run.name}")
+    until(lambda: list(run.jobs().values())[-1] == "COMPLETED", 90, "its end")
+    assert run.record.stat().st_mtime_ns == sealed, "the finished run was done again"
+    said(f"{run.name}, which Slurm calls out of time, was not run again")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
