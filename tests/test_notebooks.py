@@ -8,7 +8,7 @@ import yaml
 
 from cifar_utils import params, runner, versions
 from cifar_utils.ledger import Measurement, judge, load_claims
-from cifar_utils.paths import root
+from cifar_utils.paths import notebook_path, root
 from cifar_utils.record import record_of
 
 NAMES = runner.notebooks()
@@ -30,7 +30,7 @@ def name(request):
 
 @pytest.fixture
 def cells(name):
-    return read(params.notebook_path(name))["cells"]
+    return read(notebook_path(name))["cells"]
 
 
 def test_defaults_are_the_smoke_profile(name):
@@ -45,6 +45,18 @@ def test_defaults_are_the_smoke_profile(name):
 def test_parameters_of_every_profile_are_valid(name, profile):
     values = params.for_profile(name, profile)
     assert values["data"] == "real"
+
+
+def test_smoke_is_small():
+    """Operations do not depend on the machine: 20 G are one to two seconds of an AVX2 core, the smaller the steps."""
+    spent = {}
+    for name in NAMES:
+        smoke = read(notebook_path(name))["metadata"].get("smoke", {})
+        defaults = {key: p.default for key, p in params.declared(name).items()}
+        assert smoke.get("parameters") == defaults, f"run: python -m cifar_utils store {name}"
+        spent[name] = smoke["operations"] / 1e9
+    assert max(spent.values()) <= 250, spent
+    assert sum(spent.values()) <= 1500, spent
 
 
 def test_outputs_are_stored_only_where_nbval_compares_them(cells):
