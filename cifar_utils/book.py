@@ -20,7 +20,7 @@ from .errors import RunError
 from .ledger import REPORTS, load_reports
 from .params import PROFILES
 from .paths import root, toc_files
-from .record import RECORD_MIME
+from .record import RECORD_MIME, code_fingerprint
 from .scoreboard import readme_table, update_readme
 
 __all__ = ["build", "build_profile", "build_published", "readme_table", "root", "update_readme"]
@@ -95,7 +95,7 @@ def stage(chapters: Path, results: Path, source: Path, label: str = "") -> Path:
     if strangers := sorted(set(records) - listed):
         raise RunError(f"Chapter {strangers[0]} is not in _toc.yml; add chapters/{strangers[0]} where it belongs.")
     for name, record in records.items():
-        _stage_chapter(chapters / f"{name}.ipynb", record, source / "chapters" / f"{name}.ipynb")
+        _stage_chapter(chapters / f"{name}.ipynb", record, source / "chapters" / f"{name}.ipynb", bool(label))
     toc = prune(toc, lambda file: not file.startswith("chapters/") or file.removeprefix("chapters/") in records)
     (source / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     config = yaml.safe_load((root() / "_config.yml").read_text(encoding="utf-8"))
@@ -106,17 +106,19 @@ def stage(chapters: Path, results: Path, source: Path, label: str = "") -> Path:
     return source
 
 
-def _stage_chapter(chapter: Path, record: dict, target: Path) -> None:
+def _stage_chapter(chapter: Path, record: dict, target: Path, own: bool) -> None:
     """Copy an executed notebook without the record that it carries, which no page shows.
 
     Where the notebook was changed since, the page says so below its title. The record learns it too,
-    as `earlier_version`, for the pages that list this one.
+    as `earlier_version`, for the pages that list this one. A run of one's own counts as of an earlier
+    version also where only the package changed; a published page does not, which nobody would run again.
     """
     notebook = json.loads(chapter.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(RECORD_MIME, None)
-    record["earlier_version"] = not versions.is_present(notebook, record)
+    other_package = own and record["code"] != code_fingerprint(record["notebook"])
+    record["earlier_version"] = other_package or not versions.is_present(notebook, record)
     if record["earlier_version"]:
         title, _, rest = "".join(notebook["cells"][0]["source"]).partition("\n")
         notebook["cells"][0]["source"] = f"{title}\n\n{versions.earlier_version_note(record)}\n\n{rest}"
@@ -157,6 +159,11 @@ class _Pages:
         for report in REPORTS:
             path = self.source / "reports" / f"{report}.md"
             self.plans[report], pages[path] = _split_plan(pages[path], path.name)
+        planned = {entry.get("notebook") for plan in self.plans.values() for entry in plan}
+        if strangers := sorted(set(self.records) - planned):
+            report = strangers[0].split("_")[0]
+            raise RunError(f"Chapter {strangers[0]} is on no report's page; add its part, about and notebook to the "
+                           f"list at the top of book/reports/{report}.md.")  # fmt: skip
         for path, text in pages.items():
             up = "../" * len(path.relative_to(self.source).parts[:-1])
             path.write_text(_MARK.sub(lambda mark, up=up: self._text(mark, up), text), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from pathlib import Path
 
 import torch
 
@@ -18,13 +19,19 @@ def threads(device: torch.device) -> int | None:
 
 
 def commit() -> str:
-    """Return the project's commit, with `+` behind it where files differ from it; `unknown` without git."""
+    """Return the project's commit, with `+` behind it where files differ from it.
+
+    `unknown` without git, and in a copy without a repository of its own, such as an unpacked archive, also
+    where that lies inside another repository.
+    """
     if "CIFAR_UTILS_COMMIT" in os.environ:
         return os.environ["CIFAR_UTILS_COMMIT"]
     try:
         git = lambda *a: subprocess.run(  # noqa: E731
             ["git", "-C", str(root()), *a], capture_output=True, text=True, check=True
         ).stdout.strip()
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root().resolve():
+            return "unknown"
         tracked_changes = git("status", "--porcelain", "--untracked-files=no", "--", "cifar_utils", "notebooks")
         return git("rev-parse", "--short=10", "HEAD") + ("+" if tracked_changes else "")
     except (OSError, subprocess.CalledProcessError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import versions
 from .errors import RunError
 from .params import PROFILES
-from .paths import root
+from .paths import chapter_name, root
 from .record import record_of, write_json
 from .runner import run_dir
 
@@ -30,6 +30,7 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
             parameters are not its profile's; it holds an error or a path of this machine; or a run
             at a larger profile is published already.
     """
+    name = chapter_name(name)
     source = run_dir(profile) / f"{name}.ipynb"
     if not source.exists():
         raise RunError(
@@ -73,6 +74,7 @@ def refresh(name: str) -> str:
     Raises:
         RunError: nothing is published under this name.
     """
+    name = chapter_name(name)
     chapter, results = root() / "book" / "chapters" / f"{name}.ipynb", root() / "results" / f"{name}.json"
     if not (chapter.exists() and results.exists()):
         raise RunError(f"{name} is not published yet; publish a run first: python -m cifar_utils publish {name}")

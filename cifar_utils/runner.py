@@ -137,7 +137,7 @@ def _alone(folder: Path, name: str, wait: bool) -> Iterator[None]:
         if not wait:
             raise RunError(f"Another run of {name} is under way in {where}; wait for it or stop it.") from None
         print(f"{name}: waiting for another run of it in {where}", flush=True)
-        lock.acquire()
+        lock.acquire(timeout=1e9)  # endless is refused for a lock of this very process
     except NotImplementedError:  # some clusters' file systems know no locks; Snakemake has its own
         print(f"{name}: {where} cannot be locked, so see to it that nothing else runs {name} there", flush=True)
     try:

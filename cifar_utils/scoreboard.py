@@ -12,6 +12,7 @@ from pathlib import Path
 from .cards import SIGNS, badge
 from .errors import RunError
 from .ledger import VERDICTS, Claim, Measurement, judge, load_reports, show_found, show_reported
+from .record import write_text
 
 #: Verdicts that settle a claim, one way or the other.
 DECIDED = ("reproduced", "corrected", "differs")
@@ -230,7 +231,7 @@ def update_readme(path: Path, results: Path) -> None:
     text = path.read_text(encoding="utf-8")
     text = replace_between(text, "results", readme_table(results), path.name)
     text = replace_between(text, "summary", sentence(rows(read_records(results))), path.name)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def replace_between(text: str, name: str, new: str, file: str = "text") -> str:

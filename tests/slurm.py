@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
 FIRST, SECOND = "rdfia_cd_q26_schedules", "rdfia_cd_q29_dropout_batchnorm"
-EPOCHS = {FIRST: 3, SECOND: 24}  # enough to be caught in the middle
+EPOCHS = {FIRST: 3, SECOND: 16}  # enough to be caught in the middle
 DAEMONS = ("munged", "slurmctld", "slurmd")
 
 CONF = """
@@ -206,7 +206,7 @@ def scenario(folder: Path) -> None:
                     pool.submit(out_of_time_and_just_over_it, Run(project, SECOND))]  # fmt: skip
         for each in done:
             each.result()
-        until(lambda: main_run.poll() is not None, 150, "the end of snakemake")
+        until(lambda: main_run.poll() is not None, 300, "the end of snakemake")
         assert main_run.returncode == 0, "snakemake failed"
         for name in names:
             run = Run(project, name)
@@ -245,7 +245,7 @@ def cancelled_and_requeued(run: Run) -> None:
     call("scontrol", "update", f"JobId={job}", "StartTime=now")  # by itself only after two minutes
     before = run.done_trainings()
     said(f"{run.name} went on where it was, and was requeued in its training number {len(run.saved())}")
-    until(run.record.exists, 150, f"the record of {run.name}")
+    until(run.record.exists, 300, f"the record of {run.name}")
     assert run.done_trainings().items() >= before.items(), "finished trainings were done again"
     said(f"{run.name} went on where it was, and finished")
 
@@ -257,7 +257,7 @@ def out_of_time_and_just_over_it(run: Run) -> None:
     before = run.done_trainings()
     assert not run.record.exists(), f"{run.name} is too short for this test; give it more EPOCHS"
     said(f"{run.name} hit its time limit in its training number {len(run.saved())}")
-    until(run.record.exists, 150, f"the record of {run.name}")
+    until(run.record.exists, 300, f"the record of {run.name}")
     (job,) = run.jobs("RUNNING")
     call("scontrol", "update", f"JobId={job}", "EndTime=now")
     assert run.done_trainings().items() >= before.items(), "finished trainings were done again"

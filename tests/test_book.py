@@ -48,6 +48,7 @@ def record(**measurements):
     return {
         "notebook": NOTEBOOK, "profile": "quick", "sample": False, "started": "2026-11-21 10:00 UTC",
         "parameters": versions.parameters(NOTEBOOK, "quick"), "environment": {"commit": "0123456789+"},
+        "code": "of another day",
         "measurements": stored, **measurements,
     }  # fmt: skip
 
@@ -224,6 +225,8 @@ def test_a_labelled_book_says_on_every_page_which_run_it_is(chapters, results, t
     (results / f"{NOTEBOOK}.json").write_text(json.dumps(record(sample=sample)))
     source = book.stage(chapters, results, tmp_path / "book", label="quick")
     assert words in yaml.safe_load((source / "_config.yml").read_text())["html"]["announcement"]
+    first = json.loads((source / "chapters" / f"{NOTEBOOK}.ipynb").read_text())["cells"][0]
+    assert "earlier version" in "".join(first["source"]), "in one's own book also where only the package changed"
 
 
 def test_links_follow_the_repository_that_builds_the_book(chapters, results, tmp_path, monkeypatch):

@@ -45,6 +45,9 @@ def test_defaults_are_the_smoke_profile(name):
 def test_parameters_of_every_profile_are_valid(name, profile):
     values = params.for_profile(name, profile)
     assert values["data"] == "real"
+    # papermill reads the file alone, and its card says the same as that of `run`
+    file = yaml.safe_load((root() / "params" / profile / f"{name}.yml").read_text(encoding="utf-8"))
+    assert file == {**file, "profile": profile} and values == params.check(file, params.declared(name))
 
 
 def test_smoke_is_small():

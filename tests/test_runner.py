@@ -1,12 +1,18 @@
-"""The runner, publish and the command line, on small projects made in a temporary folder."""
+"""The runner and the command line, on small projects made in a temporary folder."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import papermill
 import pytest
 from filelock import FileLock
 
@@ -15,6 +21,7 @@ from cifar_utils.__main__ import main
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.ledger import load_reports
 from cifar_utils.publish import publish
+from cifar_utils.record import RECORD_MIME, code_fingerprint, ledger_fingerprint, record_of
 
 HERE = Path(__file__).resolve().parent.parent
 PARAMETERS = 'profile: str = "smoke"\ndata: str = "real"\ndevice: str = "cpu"\nseeds: int = 1\nlr: float = 0.1'
@@ -25,7 +32,7 @@ from cifar_utils.record import code_fingerprint, ledger_fingerprint
 record = {"notebook": "NAME", "profile": profile, "parameters": {"profile": profile, "data": data, "device": device,
           "seeds": seeds, "lr": lr}, "sample": data == "sample", "code": code_fingerprint("NAME"),
           "ledger": ledger_fingerprint("NAME"),
-          "measurements": {}, "data": {}}
+          "measurements": {}, "data": {}, "operations": 0}
 display({"text/plain": "done", "application/vnd.cifar-utils.record+json": record}, raw=True)
 """
 
@@ -33,6 +40,7 @@ display({"text/plain": "done", "application/vnd.cifar-utils.record+json": record
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """An empty project; the runner, and the kernels that it starts, take it for theirs."""
+    tmp_path = tmp_path / "a project"
     for folder in ("notebooks", "params/quick", "params/full", "claims"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "claims" / "a1.yml").write_text("title: T\ncourse: C\nclaims: []\n")
@@ -56,16 +64,69 @@ def write_notebook(project: Path, name: str, *cells: str, record: bool = True) -
     return path
 
 
-def test_a_run_leaves_an_executed_notebook_and_its_record(project):
-    write_notebook(project, "a1_one", "print(seeds, lr, type(lr).__name__)")
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Let a notebook 'run' at once without a kernel, or raise `.failure`; `.ran` lists what ran."""
+    state = SimpleNamespace(ran=[], failure=None)
+
+    def execute(source, target, parameters, **_):
+        if state.failure:
+            raise state.failure
+        notebook, name = nbformat.read(source, 4), Path(source).stem
+        values = {key: parameters.get(key, p.default) for key, p in params.declared(name).items()}
+        record = {"notebook": name, "profile": values["profile"], "parameters": values, "sample": False,
+                  "code": code_fingerprint(name), "ledger": ledger_fingerprint(name), "measurements": {},
+                  "started": "2026-11-21 10:00 UTC", "checkpoint": "own", "operations": 0}  # fmt: skip
+        notebook.cells[-1].outputs = [nbformat.v4.new_output("display_data", {RECORD_MIME: record})]
+        now = datetime.now().isoformat()
+        notebook.metadata["papermill"] = {"start_time": now, "end_time": now, "exception": None}
+        nbformat.write(notebook, target)
+        state.ran.append(name)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    return state
+
+
+def test_a_run_leaves_an_executed_notebook_and_its_record(project, monkeypatch):
+    write_notebook(project, "a1_one", "import os, sys", "print(seeds, lr, type(lr).__name__)",
+                   "print(os.environ['MKL_NUM_THREADS'], 'thread of', sys.executable)")  # fmt: skip
     (project / "params/quick/a1_one.yml").write_text("lr: 1e-3\nseeds: 2\n")
-    path = runner.run("a1_one", "quick", {"seeds": 3})
+    other = project / "share/kernels/python3"
+    other.mkdir(parents=True)
+    (other / "kernel.json").write_text('{"argv": ["/bin/false"], "display_name": "another", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(project / "share"))
+    path = runner.run("a1_one", "quick", threads=1)
     assert path == project / "runs/quick/a1_one.ipynb"
     record = json.loads((project / "runs/quick/a1_one.json").read_text())
-    assert record["parameters"] == {"profile": "quick", "data": "real", "device": "cpu", "seeds": 3, "lr": 0.001}
+    assert record["parameters"] == {"profile": "quick", "data": "real", "device": "cpu", "seeds": 2, "lr": 0.001}
     text = path.read_text()
-    assert "3 0.001 float" in text  # 1e-3 came from YAML as text
+    assert "2 0.001 float" in text  # 1e-3 came from YAML as text
+    assert f"1 thread of {sys.executable}" in text, (
+        "the kernel is this environment's, whatever JUPYTER_PATH calls python3"
+    )
     assert str(project) not in text, "no path of this machine in what may be published"
+    assert sorted(p.name for p in path.parent.iterdir()) == ["a1_one.ipynb", "a1_one.json", "a1_one.lock"]
+
+
+def test_a_run_with_parameters_of_its_own_is_kept_apart_and_never_published(project, no_kernel, capsys):
+    write_notebook(project, "a1_one")
+    (project / "params/quick/a1_one.yml").write_text("seeds: 5\n")
+    runner.run("a1_one", "quick")
+    before = (project / "runs/quick/a1_one.ipynb").read_bytes()
+    assert main(["run", "a1_one", "--profile", "quick", "-p", "seeds=2", "-p", "lr=0.1"]) == 0
+    assert "runs/quick+seeds=2/a1_one.ipynb (apart" in capsys.readouterr().out
+    assert (project / "runs/quick/a1_one.ipynb").read_bytes() == before
+    assert runner.is_fresh("a1_one", "quick")
+    assert record_of(publish("a1_one", "quick"))["parameters"]["seeds"] == 5
+    assert runner.run("a1_one", "quick", {"seeds": 5}).parent.name == "quick", "the profile's own value is no change"
+    with pytest.raises(ParameterError, match="set by --profile"):
+        runner.run("a1_one", "quick", {"profile": "full"})
+
+
+def test_folders_of_parameters_have_names_that_every_disk_takes():
+    one, two = ({"a": "../x y"}, {"a": "xy"})
+    names = [runner.run_dir("quick", own).name for own in (one, two, {"rates": [0.1] * 60})]
+    assert len(set(names)) == 3 and all(len(name) < 100 and "/" not in name and " " not in name for name in names)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +137,13 @@ def test_a_run_leaves_an_executed_notebook_and_its_record(project):
         (["run", "a1_one", "-p", "seeds=many"], "expected int"),
         (["run", "a1_one", "-p", "seeds"], "is not name=value"),
         (["run", "a1_on"], "Did you mean 'a1_one'?"),
+        (["run", "../../x"], "There is no notebook '../../x'. Expected one of a1_one."),
+        (["run", "notebooks/X.ipynb"], "There is no notebook 'notebooks/X.ipynb'. Expected one of a1_one."),
+        (["publish", "../a1_one"], "There is no notebook '../a1_one'."),
+        (["store", "runs/a1_one.ipynb"], "There is no notebook 'runs/a1_one.ipynb'."),
+        (["data", "a1_two"], "There is no notebook 'a1_two'."),
+        (["reproduce", "--only", "a1_two"], "There is no notebook 'a1_two'."),
+        (["run", "--all", "-p", "seeds=3"], "they do not go with --all"),
         (["run", "a1_one", "--profile", "full"], "needs params/full/a1_one.yml"),
         (["run"], "Give either one notebook's name or --all"),
         (["run", "a1_one", "--time-budget", "9"], "--time-budget goes with --all"),
@@ -111,15 +179,95 @@ def test_the_failing_cell_is_told_in_one_screen(project, capsys):
     assert len(err.splitlines()) < 40 and "\x1b" not in err
 
 
-def test_an_old_run_does_not_stand_in_for_a_failed_one(project):
-    path = write_notebook(project, "a1_one")
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (RuntimeError("Kernel died before replying"), "a1_one: the kernel did not start (Kernel died"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/smoke/a1_one.ipynb"),
+            "No space left on device. What",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "runs/smoke"), "runs/smoke cannot be written: Read-only"),
+        (KeyboardInterrupt(), "Interrupted; the next run continues"),
+    ],
+)
+def test_a_finished_run_stays_until_the_next_one_is_finished(project, no_kernel, capsys, failure, said):
+    write_notebook(project, "a1_one")
+    path = runner.run("a1_one")
+    before = path.read_bytes(), path.with_suffix(".json").read_bytes()
+    no_kernel.failure = failure
+    assert main(["run", "a1_one", "--again"]) in (1, 130)
+    err = capsys.readouterr().err
+    assert said in err and len(err.strip().splitlines()) == 1
+    assert (path.read_bytes(), path.with_suffix(".json").read_bytes()) == before
+
+
+def test_a_full_disk_while_a_run_is_sealed_leaves_the_old_one_whole(project, no_kernel, capsys, monkeypatch):
+    write_notebook(project, "a1_one")
+    path = runner.run("a1_one")
+    before, write = path.read_bytes(), Path.write_text
+
+    def full(self, text, **options):
+        write(self, text[:100], **options)
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert main(["run", "a1_one", "--again"]) == 1
+    err = capsys.readouterr().err
+    assert "No space left on device" in err and len(err.strip().splitlines()) == 1
+    assert path.read_bytes() == before and not list(path.parent.glob("*.part"))
+
+
+def test_a_finished_run_is_found_and_only_its_own_checkpoints_go(project, no_kernel, capsys):
+    source = write_notebook(project, "a1_one")
+    path = runner.run(str(source))
+    for setting in ("own", "another"):
+        (path.parent / "checkpoints/a1_one" / setting).mkdir(parents=True)
+    notebook = nbformat.read(source, 4)
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("A sentence that was mended."))
+    nbformat.write(notebook, source)
+    path.with_suffix(".json").write_text("{}")  # as after a kill between the two files
+    assert runner.run("a1_one") == path and no_kernel.ran == ["a1_one"], "not run again"
+    assert "A sentence that was mended." in path.read_text()
+    assert json.loads(path.with_suffix(".json").read_text())["notebook"] == "a1_one"
+    assert [p.name for p in (path.parent / "checkpoints/a1_one").iterdir()] == ["another"]
+    claim = "{id: a1.q.x, where: W, says: S, kind: setting, value: 1, notebook: a1_one}"
+    (project / "claims/a1.yml").write_text(f"title: T\ncourse: C\nclaims:\n  - {claim}\n")
+    load_reports.cache_clear()
+    assert not runner.is_fresh("a1_one", "smoke"), "its page shows claims"
+
+
+def test_a_run_that_read_what_has_been_made_anew_since_is_made_again(project, no_kernel):
+    for name in ("a1_first", "a1_second"):
+        write_notebook(project, name)
+    (project / "notebooks/needs.yml").write_text("a1_second: [a1_first]\n")
+    for name in ("a1_first", "a1_second"):
+        runner.run(name)
+    assert runner.is_fresh("a1_second", "smoke")
+    runner.run("a1_first", again=True)
+    assert runner.is_fresh("a1_first", "smoke") and not runner.is_fresh("a1_second", "smoke")
+
+
+def test_the_command_line_waits_for_another_run_where_it_is_told_to(project, no_kernel, capsys):
+    write_notebook(project, "a1_one")
+    path = runner.run("a1_one")
+    lock = FileLock(path.with_suffix(".lock"), thread_local=False)
+    lock.acquire()
+    threading.Timer(0.3, lock.release).start()
+    started = time.monotonic()
+    assert main(["run", "a1_one", "--wait"]) == 0
+    assert time.monotonic() - started > 0.25 and "waiting for another run" in capsys.readouterr().out
+
+
+def test_a_long_wait_is_announced_with_the_time_that_the_published_run_took(project, no_kernel, capsys):
+    write_notebook(project, "a1_one")
+    (project / "params/quick/a1_one.yml").write_text("seeds: 5\n")
+    (project / "results").mkdir()
+    (project / "results/a1_one.json").write_text('{"profile": "quick", "duration_s": 336}')
+    runner.run("a1_one", "quick")
     runner.run("a1_one")
-    notebook = nbformat.read(path, 4)
-    notebook.cells[1].source = "raise RuntimeError"
-    nbformat.write(notebook, path)
-    with pytest.raises(RunError):
-        runner.run("a1_one")
-    assert not (project / "runs/smoke/a1_one.ipynb").exists()
+    out = capsys.readouterr().out
+    assert "at profile quick (the published run took 5.6 min)" in out and "at profile smoke\n" in out
 
 
 TRAIN = """
@@ -151,22 +299,25 @@ def test_a_killed_kernel_continues_from_its_last_epoch_to_the_same_numbers(proje
     write_notebook(project, "a1_killed", TRAIN, "run.finish()", record=False)
 
     def numbers() -> str:
-        text = runner.run("a1_killed").read_text()
+        text = runner.run("a1_killed", again=True).read_text()
         return next(line for line in text.splitlines() if "epochs 6" in line)
 
     undisturbed = numbers()
+    checkpoints = project / "runs/smoke/checkpoints/a1_killed"
+    assert checkpoints.exists(), "they are safe until a later start has found the finished run"
+    runner.run("a1_killed")
+    assert not checkpoints.exists()
     monkeypatch.setenv("KILL_ME", "1")
     with pytest.raises(RunError, match="kernel died.*Run it again"):
-        runner.run("a1_killed")
+        runner.run("a1_killed", again=True)
     saved = list((project / "runs/smoke/checkpoints/a1_killed").rglob("*.safetensors"))
     assert len(saved) == 1
     monkeypatch.delenv("KILL_ME")
     monkeypatch.setenv("CIFAR_TEST", "resumed")
     assert numbers() == undisturbed
-    assert not (project / "runs/smoke/checkpoints/a1_killed").exists(), "a finished run keeps no checkpoints"
 
 
-def test_two_runs_at_once_in_one_folder_are_refused(project):
+def test_two_runs_at_once_in_one_folder_are_refused(project, no_kernel):
     write_notebook(project, "a1_one")
     (project / "runs/smoke").mkdir(parents=True)
     with FileLock(project / "runs/smoke/a1_one.lock"), pytest.raises(RunError, match="Another run of a1_one"):
@@ -174,18 +325,20 @@ def test_two_runs_at_once_in_one_folder_are_refused(project):
     runner.run("a1_one")  # the lock is given back
 
 
-def test_all_skips_what_is_fresh_and_stops_when_the_time_is_up(project, capsys):
+def test_all_skips_what_is_fresh_and_stops_when_the_time_is_up(project, capfd):
     write_notebook(project, "a1_one")
     path = write_notebook(project, "a1_two", "import time", "time.sleep(60)")
     assert runner.run_all("smoke", time_budget=12) == ["a1_two"]
+    err = capfd.readouterr().err
+    assert "Interrupted; the next run continues" in err and "Traceback" not in err
     assert runner.is_fresh("a1_one", "smoke") and not runner.is_fresh("a1_two", "smoke")
     notebook = nbformat.read(path, 4)
     for cell in notebook.cells:
         cell.source = cell.source.replace("time.sleep(60)", "pass")
     nbformat.write(notebook, path)
-    capsys.readouterr()
+    capfd.readouterr()
     runner.run_all("smoke", time_budget=60)
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert "a1_one: up to date" in out and "a1_two: running" in out
 
 
@@ -212,31 +365,57 @@ def test_store_keeps_outputs_only_where_nbval_compares(project):
     assert [source for source, _ in stored] == ["print('compared')"]
 
 
+def test_store_gives_ids_to_the_cells_of_a_notebook_that_colab_saved(project, no_kernel):
+    path = write_notebook(project, "a1_one", "print(1)")
+    notebook = json.loads(path.read_text())
+    notebook["nbformat_minor"] = 0
+    for cell in notebook["cells"]:
+        del cell["id"]
+    path.write_text(json.dumps(notebook))
+    runner.store_outputs("a1_one")
+    stored = json.loads(path.read_text())
+    assert (stored["nbformat"], stored["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in stored["cells"]}) == len(stored["cells"])
+    nbformat.validate(stored)
+
+
 def snakemake(project: Path) -> str:
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(HERE / "Snakefile"), "--cores", "1",
-               "--directory", str(project), "--config", "profile=smoke"]  # fmt: skip
+    """Call snakemake with an interpreter, and in a project, whose paths have a space."""
+    environment = project / "an environment"
+    if not environment.exists():
+        environment.symlink_to(sys.prefix)
+    command = [environment / "bin/python", "-m", "snakemake", "--snakefile", HERE / "Snakefile", "--cores", "2",
+               "--directory", project, "--config", "profile=smoke"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOME": str(project)})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
 def test_snakemake_reruns_an_edited_notebook_and_what_needs_it_and_nothing_else(project):
-    path = write_notebook(project, "a1_first")
-    write_notebook(project, "a1_second")
-    write_notebook(project, "a1_other")
+    path = write_notebook(project, "a1_first", "import os", "print('threads', os.environ['OMP_NUM_THREADS'])")
+    for name in ("a1_second", "a1_other"):
+        write_notebook(project, name)
     (project / "notebooks/needs.yml").write_text("a1_second: [a1_first]\n")
     snakemake(project)
     runs = project / "runs/smoke"
     stamp = lambda: {p.stem: p.stat().st_mtime_ns for p in runs.glob("*.json")}  # noqa: E731
     before = stamp()
-    assert set(before) == {"a1_first", "a1_second", "a1_other"}
+    assert (
+        set(before) == {"a1_first", "a1_second", "a1_other"} and "threads 1" in (runs / "a1_first.ipynb").read_text()
+    )
+    # as after a kill -9: locked, and a run finished whose end snakemake did not see
+    (project / ".snakemake/locks").mkdir(exist_ok=True)
+    (project / ".snakemake/locks/0.output.lock").write_text("runs/smoke/a1_first.done\nruns/smoke/a1_second.done\n")
+    (runs / "a1_other.done").unlink()
+    assert "a1_other: up to date" in snakemake(project) and stamp() == before
     assert "Nothing to be done" in snakemake(project) and stamp() == before
     notebook = nbformat.read(path, 4)
     notebook.cells.insert(1, nbformat.v4.new_code_cell("edited = True"))
     nbformat.write(notebook, path)
+    (runs / "a1_other.ipynb").unlink()  # a stamp without its run is none
     snakemake(project)
     changed = {name for name, when in stamp().items() if when != before[name]}
-    assert changed == {"a1_first", "a1_second"}
+    assert changed == {"a1_first", "a1_second", "a1_other"}
 
 
 def test_list_names_every_parameter(project, capsys):
