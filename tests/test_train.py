@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,9 +9,9 @@ from small_training import Net, run, same, weights
 from torch import nn
 from torch.nn import functional as F
 
-from cifar_utils import train
+from cifar_utils import sample, train
 from cifar_utils.batches import Batches, training_batches
-from cifar_utils.data import Split, load
+from cifar_utils.data import Split
 from cifar_utils.errors import ParameterError
 from cifar_utils.models import SoftmaxRegression
 from cifar_utils.train import History, evaluate, fit, seed_everything
@@ -18,7 +19,9 @@ from cifar_utils.train import History, evaluate, fit, seed_everything
 
 @pytest.fixture(scope="module")
 def shapes():
-    return load("cifar10", data="sample")
+    """The sample's images, as many as a linear classifier needs to learn something."""
+    parts = {name: sample.shapes(count, seed) for seed, (name, count) in enumerate((("train", 2000), ("test", 600)))}
+    return SimpleNamespace(**{name: Split(*map(torch.from_numpy, part)) for name, part in parts.items()})
 
 
 # ---- learning ----------------------------------------------------------------------------------
