@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -42,10 +43,14 @@ def reproduce(profile: str, only: list[str], cores: int) -> int:
     Raises:
         ParameterError: unknown profile or notebook.
         RunError: no notebook was finished, or Jupyter Book fails.
+        OSError: the project's folder cannot be written to.
     """
     names = chosen(only)
     for name in names:
         for_profile(name, profile)
+    (root() / ".snakemake").mkdir(exist_ok=True)
+    with tempfile.TemporaryFile(dir=root() / ".snakemake"):
+        pass  # a project that cannot be written to is said so here in one sentence, by snakemake in forty lines
     if profile != "smoke":
         for line in missing_by_hand(names):
             print(line, file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """Around Snakemake and Slurm: names, what is said before and while one waits, and how a long run ends."""
 
+import errno
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from conftest import PARAMETERS, notebook
 
-from cifar_utils import environment, paths, sources, workflow
+from cifar_utils import environment, paths, sources, versions, workflow
 from cifar_utils.__main__ import main
 from cifar_utils.errors import ParameterError
 
@@ -78,6 +79,27 @@ def test_data_that_must_be_got_by_hand_is_said_before_a_long_start(project, monk
     assert capsys.readouterr().err.splitlines() == [
         *said, "No notebook was finished, so there is no book to make; what went wrong stands above."
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["readme", "reproduce", "book", "publish --text a1_q1_test", "run a1_q1_test"])
+def test_a_disk_that_cannot_be_written_to_is_one_sentence(project, monkeypatch, capsys, command):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    marks = [f"<!-- {name}:{end} -->" for name in ("results", "summary") for end in ("begin", "end")]
+    (project / "README.md").write_text("".join(marks))
+    (project / "results").mkdir()
+    chapter = project / "book/chapters/a1_q1_test.ipynb"
+    chapter.parent.mkdir(parents=True)
+    chapter.write_bytes((project / "notebooks/a1_q1_test.ipynb").read_bytes())
+    values = {"profile": "smoke", "notebook": "a1_q1_test", "parameters": versions.parameters("a1_q1_test", "smoke")}
+    (project / "results/a1_q1_test.json").write_text(json.dumps(values))
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert main(command.split()) == 1
+    err = capsys.readouterr().err
+    assert "cannot be written: Read-only file system. What was finished before is unharmed" in err
+    assert len(err.splitlines()) == 1
 
 
 QUEUE = """\
