@@ -345,3 +345,6 @@ def test_artifacts_pass_from_notebook_to_notebook(page, project, monkeypatch):
         path.write_bytes(b"1")
         assert run.artifact("w.bin", of=NAME) == path
         assert path.is_relative_to(base or project / "runs" / "smoke")
+    # a run with parameters of its own lies elsewhere, and reads what the profile's runs left
+    monkeypatch.setenv("CIFAR_UTILS_RUN_DIR", str(project / "runs" / "smoke+lr=0.5"))
+    assert run.artifact("w.bin", of=NAME) == project / "runs/smoke/artifacts" / NAME / "w.bin"
