@@ -78,7 +78,7 @@ class Chapter:
         self.autocast = autocast_dtype(values.get("precision", "float32"), self.device)
         self.report_id = name.split("_")[0]
         self.full_scale = True
-        self._code = code_fingerprint(name)
+        self._code, self._environment = code_fingerprint(name), environment.describe(self.device)
         self._claims = {k: c for k, c in load_claims().items() if c.notebook == name}
         self._found: dict[str, Measurement] = {}
         self._numbers: dict[str, str] = {}
@@ -207,7 +207,7 @@ class Chapter:
             "parameters": self.params,
             "sample": self.is_sample,
             "precision": self.number_format,
-            "environment": environment.describe(self.device),
+            "environment": self._environment,
             "data": self._data,
             "code": self._code,
             "ledger": ledger_fingerprint(self.name),

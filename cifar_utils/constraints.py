@@ -1,4 +1,4 @@
-"""Which values of a parameter make sense, as its comment says at its end in brackets: `# passes [at most epochs]`.
+"""Which values of a parameter make sense, as its comment says at its end in brackets: `# passes [at most epochs]`::
 
     [RULE, RULE, ...]                     all must hold
     at least X | more than X | at most X | less than X | multiple of X

@@ -10,8 +10,8 @@ import torch
 
 from .errors import ParameterError
 
-#: What `device` may be; `cuda:1` names one GPU of several.
-KINDS = ("auto", "cpu", "cuda", "mps")
+#: What `device` may be; one GPU of several is named with its number behind a colon.
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 #: What `precision` may be.
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -19,7 +19,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 #: Instruction sets with bfloat16 products, as `torch.cpu.get_capabilities()` calls them; `bf16` is ARM's.
 _WITH_BFLOAT16 = ("avx512_bf16", "amx_bf16", "avx10_2", "bf16")
 
-#: What `ONEDNN_MAX_CPU_ISA` may hold back oneDNN to: all of these leave bfloat16 to emulation.
+#: What `ONEDNN_MAX_CPU_ISA` may hold back oneDNN to where bfloat16 is left to emulation.
 _WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
@@ -35,8 +35,8 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         chosen = None
-    if chosen is None or chosen.type not in KINDS:
-        raise ParameterError(f"device is {str(device)!r}; expected one of {', '.join(KINDS)}.")
+    if chosen is None or chosen.type not in DEVICES:
+        raise ParameterError(f"device is {str(device)!r}; expected one of {', '.join(DEVICES)}.")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _has_mps()}[chosen.type]
     if not there:
         kind = {"cuda": "GPU that PyTorch can use", "mps": "Apple GPU that PyTorch can use"}[chosen.type]

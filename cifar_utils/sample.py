@@ -14,7 +14,7 @@ CLASSES = (
 )  # fmt: skip
 
 #: Images a split, as (train, validation, test).
-SIZES = (400, 100, 150)
+SIZES = (300, 100, 100)
 
 
 def shapes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from cifar_utils.sources import sum_of
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "sizes"),
     [
-        ("cifar10", (3, 32, 32), 10, (400, 100, 150)),
+        ("cifar10", (3, 32, 32), 10, (300, 100, 100)),
         ("mnist", (1, 8, 8), 10, (1297, 200, 300)),
         ("ocr_letters", (1, 8, 8), 10, (1297, 200, 300)),
         ("gurmukhi_digits", (1, 8, 8), 10, (1297, 200, 300)),
