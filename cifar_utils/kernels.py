@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 #: Without these, glibc gives every large tensor back to the system and asks for it again at each step:
@@ -45,3 +46,31 @@ def manager(run_dir: Path, log: Path, threads: int | None = None) -> type:
                 await super().start_kernel(stderr=stderr, **options)
 
     return OwnKernelManager
+
+
+def engine(every: float = 10.0) -> str:
+    """Register a papermill engine that saves the notebook every so many seconds, and at its end; return its name.
+
+    papermill's own writes and validates all pictures so far before and after each cell.
+    """
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class SavesSeldom(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, *args, **options):
+            save, saved = nb_man.save, time.monotonic()
+
+            def seldom(**options) -> None:
+                nonlocal saved
+                if time.monotonic() - saved > every:
+                    save(**options)
+                    saved = time.monotonic()
+
+            nb_man.save = seldom
+            try:
+                return super().execute_managed_notebook(nb_man, *args, **options)
+            finally:
+                nb_man.save = save
+
+    papermill_engines.register("saves seldom", SavesSeldom)
+    return "saves seldom"

@@ -169,6 +169,8 @@ def _execute(name: str, values: dict, folder: Path, threads: int | None) -> None
             cwd=str(root()),
             kernel_name="python3",  # for papermill to know the language; the kernel is the manager's
             kernel_manager_class=kernels.manager(folder, log, threads),
+            engine_name=kernels.engine(),
+            shutdown_kernel="immediate",  # its results are here, and it has nothing to tidy up
             start_timeout=180,
             progress_bar=False,
             extra_arguments=["--log-level=ERROR"],  # ipykernel warns of its own default transport
