@@ -40,11 +40,12 @@ book: $(READY)
 reproduce: $(READY)
 	@$(BIN)/python -m cifar_utils reproduce --profile $(PROFILE) --cores $(CORES) $(if $(ONLY),--only $(ONLY))
 
-# One process a core with one thread each; a notebook, or a file of tests, is one process's from end to end.
+# One process a core with one thread each; a notebook, or a file of tests, is one process's from end
+# to end. In the order given: notebooks last, all about as long, so that the processes end together.
 test: $(READY)
 	$(BIN)/python -m ruff check $(CODE)
 	$(BIN)/python -m ruff format --check --quiet $(CODE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder \
 	    --nbval-lax --nbval-cell-timeout=120 tests $(NOTEBOOKS)
 
 test-slurm: $(CLUSTER)

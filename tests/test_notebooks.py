@@ -99,7 +99,7 @@ def test_results_are_those_of_the_published_chapter(published):
     record = read(root() / "results" / f"{published}.json")
     assert record == record_of(root() / "book" / "chapters" / f"{published}.ipynb")
     assert not record["sample"] and record["profile"] in ("quick", "full")
-    assert record["data"] and record["environment"]["torch"] and record["duration_s"] > 0
+    assert record["data"] and record["environment"]["torch"] and record["duration_s"] >= 0
 
 
 @pytest.mark.parametrize("published", PUBLISHED)
