@@ -75,7 +75,7 @@ def native_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu" or os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _WITHOUT_BFLOAT16:
         return False
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.12 may not tell
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # an older PyTorch cannot tell
     return any(capabilities.get(name, False) for name in _WITH_BFLOAT16)
 
 
