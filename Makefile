@@ -9,7 +9,7 @@ READY := .venv/.installed
 CLUSTER := .venv/.cluster
 # The chapters of _toc.yml: another notebook that lies beside them is nobody's business but its owner's.
 NOTEBOOKS = $(wildcard $(shell sed -n 's|.*file: chapters/\(.*\)|notebooks/\1.ipynb|p' _toc.yml))
-CODE = benchmarks cifar_utils tests $(NOTEBOOKS)
+CODE = benchmarks cifar_utils reproduce tests $(NOTEBOOKS)
 
 .PHONY: help book reproduce test test-slurm bench lint publish readme clean
 
@@ -34,11 +34,11 @@ $(CLUSTER): $(READY) requirements-cluster.txt
 	@touch $@
 
 book: $(READY)
-	@$(BIN)/python -m cifar_utils book
+	@$(BIN)/python -m reproduce book
 
 # A notebook that fails does not keep the others, or the book of the others, from being made.
 reproduce: $(READY)
-	@$(BIN)/python -m cifar_utils reproduce --profile $(PROFILE) --cores $(CORES) $(if $(ONLY),--only $(ONLY))
+	@$(BIN)/python -m reproduce reproduce --profile $(PROFILE) --cores $(CORES) $(if $(ONLY),--only $(ONLY))
 
 # One process a core with one thread each; a notebook, or a file of tests, is one process's from end
 # to end. In the order given: notebooks last, all about as long, so that the processes end together.
@@ -55,11 +55,11 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 
 publish: $(READY)
-	$(BIN)/python -m cifar_utils publish --profile $(PROFILE) $(ONLY)
-	$(BIN)/python -m cifar_utils readme
+	$(BIN)/python -m reproduce publish --profile $(PROFILE) $(ONLY)
+	$(BIN)/python -m reproduce readme
 
 readme: $(READY)
-	$(BIN)/python -m cifar_utils readme
+	$(BIN)/python -m reproduce readme
 
 lint: $(READY)
 	$(BIN)/python -m ruff check --fix $(CODE)

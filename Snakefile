@@ -4,7 +4,7 @@
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from cifar_utils import params, record, runner, workflow as around
+from reproduce import params, record, runner, workflow as around
 
 PROFILE = config.get("profile", "smoke")
 if PROFILE not in params.PROFILES:
@@ -59,7 +59,7 @@ rule notebook:
     resources:
         gpu=lambda w: int(w.profile == "full"),
     shell:
-        "{PYTHON:q} -m cifar_utils run {wildcards.name} --profile {wildcards.profile} --threads {threads} --wait"
+        "{PYTHON:q} -m reproduce run {wildcards.name} --profile {wildcards.profile} --threads {threads} --wait"
 
 
 onstart:

@@ -30,17 +30,18 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from cifar_utils import environment, sweep
-from cifar_utils.batches import Batches
-from cifar_utils.data import Split, load
+from cifar_utils import environment
+from cifar_utils.data.batches import Batches
+from cifar_utils.data.sets import Split, load
 from cifar_utils.device import pick_device
 from cifar_utils.errors import DataError
-from cifar_utils.kernels import KEEP_MEMORY
-from cifar_utils.models import RdfiaNet
+from cifar_utils.files.sources import candidates
 from cifar_utils.models.encoder import Encoder, NetworkB
+from cifar_utils.models.rdfia import RdfiaNet
 from cifar_utils.paths import root
-from cifar_utils.sources import candidates
-from cifar_utils.train import fit, seed_everything
+from cifar_utils.train import stacked as sweep
+from cifar_utils.train.loop import fit, seed_everything
+from reproduce.kernels import KEEP_MEMORY
 
 ROUNDS = 5
 BATCH = 128

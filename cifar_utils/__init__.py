@@ -1,1 +1,1 @@
-"""Data, models, training loops and a ledger of claims for five reports, rerun."""
+"""Data, models and training loops for CIFAR-10 and its small relatives; each room has a README of its reasons."""

@@ -10,8 +10,9 @@ import matplotlib
 import pytest
 import torch
 
-from cifar_utils import ledger, sources
-from cifar_utils.data import Split
+from cifar_utils.data.sets import Split
+from cifar_utils.files import sources
+from reproduce import ledger
 
 matplotlib.use("Agg")
 
@@ -39,7 +40,7 @@ def _quiet_globals():
     """Use one thread, which a busy machine slows least, and give global settings back as they were."""
     from matplotlib import pyplot as plt
 
-    from cifar_utils import plots
+    from cifar_utils.measure import plots
 
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     torch.set_num_threads(1)

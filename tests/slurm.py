@@ -193,7 +193,7 @@ def scenario(folder: Path) -> None:
     project, other = copy_project(folder / "project"), copy_project(folder / "other")
     stuck, log, stuck_log = None, folder / "log", folder / "stuck.log"
     names = (FIRST, SECOND)
-    command = [sys.executable, "-m", "cifar_utils", "run"]
+    command = [sys.executable, "-m", "reproduce", "run"]
     alone = [subprocess.Popen([*command, name, "--threads", "1"], cwd=other) for name in names]
     assert [p.wait() for p in alone] == [0, 0]
     wanted = {name: Run(other, name).results() for name in names}

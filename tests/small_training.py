@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler as lrs
 
-from cifar_utils.batches import Batches, training_batches
-from cifar_utils.train import History, fit, seed_everything
+from cifar_utils.data.batches import Batches, training_batches
+from cifar_utils.train.loop import History, fit, seed_everything
 
 
 class Net(nn.Module):

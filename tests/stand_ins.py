@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_utils import sources
 from cifar_utils.errors import DataError
-from cifar_utils.sources import locate, sum_of
+from cifar_utils.files import sources
+from cifar_utils.files.sources import locate, sum_of
 
 
 def expect_sums(monkeypatch, name, folder):

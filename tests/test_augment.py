@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cifar_utils import train
-from cifar_utils.augment import (
+from cifar_utils.data.augment import (
     ColourJitter,
     CutMix,
     Cutout,
@@ -20,9 +19,10 @@ from cifar_utils.augment import (
     rotate,
     soft,
 )
-from cifar_utils.batches import Batches, training_batches
-from cifar_utils.data import channel_stats
+from cifar_utils.data.batches import Batches, training_batches
+from cifar_utils.data.sets import channel_stats
 from cifar_utils.errors import ParameterError
+from cifar_utils.train import loop as train
 
 EVERY = {
     "flip": Flip("vertical"),
@@ -400,7 +400,7 @@ def test_a_square_larger_than_the_image(batch):
 
 
 def test_points_cannot_be_augmented(images):
-    from cifar_utils.data import Split
+    from cifar_utils.data.sets import Split
 
     with pytest.raises(ParameterError, match="augment needs uint8 images"):
         Batches(Split(torch.randn(30, 2), torch.zeros(30).long()), 8, augment=[GaussianNoise()])

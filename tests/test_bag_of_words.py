@@ -4,9 +4,9 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
-from cifar_utils.bag_of_words import BagOfWords
-from cifar_utils.data import load
+from cifar_utils.data.sets import load
 from cifar_utils.errors import ParameterError
+from cifar_utils.measure.bag_of_words import BagOfWords
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,12 @@ import subprocess
 import pytest
 import yaml
 
-from cifar_utils import book, params, scoreboard, versions
 from cifar_utils.errors import RunError
-from cifar_utils.ledger import REPORTS, VERDICTS, Claim, Measurement, Report, judge
 from cifar_utils.paths import root
+from reproduce import params, versions
+from reproduce.book import build as book
+from reproduce.book import scoreboard
+from reproduce.ledger import REPORTS, VERDICTS, Claim, Measurement, Report, judge
 
 NOTEBOOK = "a1_q1_softmax_regression"
 
@@ -202,7 +204,7 @@ def test_a_page_says_below_its_title_that_its_notebook_was_changed_since(chapter
         title, _, note, said = text.splitlines()[:4]
         assert title.startswith("# ") and note == "```{warning}"
         assert "earlier version of its notebook (commit 0123456789, 2026-11-21)" in said
-        assert f"python -m cifar_utils run {NOTEBOOK} --profile quick" in said
+        assert f"python -m reproduce run {NOTEBOOK} --profile quick" in said
         assert "(profile `quick`, an earlier version of the notebook)" in page
 
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from conftest import PARAMETERS
 
-from cifar_utils import chapter, plots, record, sample
-from cifar_utils.chapter import RECORD_MIME, start
+from cifar_utils.data import standin as sample
 from cifar_utils.errors import LedgerError, ParameterError, RunError
-from cifar_utils.stats import summarise
+from cifar_utils.measure import plots
+from cifar_utils.measure.stats import summarise
+from reproduce import chapter, record
+from reproduce.chapter import RECORD_MIME, start
 
 NAME = "a1_q1_test"
 
@@ -94,7 +96,7 @@ def kernel(page):
 
 SETUP = f"""\
 import numpy as np
-from cifar_utils import chapter
+from reproduce import chapter
 run = chapter.start({NAME!r}, globals(), "?")
 """
 
@@ -304,20 +306,22 @@ def test_a_result_depends_on_the_modules_that_its_notebook_reaches(page, project
     (package / "kinds").mkdir()
     texts = {
         "code.py": "def f():\n    from . import deep\n",
-        "deep.py": "from .kinds.one import x\n",
-        "kinds/__init__.py": "",
+        "deep.py": "from .kinds import x\n",
+        "kinds/__init__.py": "from .one import x\nfrom .two import w\n",
+        "kinds/two.py": "w = 2\n",  # the room's face hands it on too; nobody asks for it
         "kinds/one.py": "from ..top import y\nx = y\n",
         "top.py": "import numpy\ny = 1\n",
         "apart.py": "z = 1\n",
-        "book.py": "from . import apart\n",  # works around notebooks: no result depends on it
     }
     for file, text in texts.items():
         (package / file).write_text(text)
-    path.write_text(path.read_text().replace("print(1)", "import cifar_utils.code\\nfrom cifar_utils import book"))
+    path.write_text(path.read_text().replace("print(1)", "import cifar_utils.code\\nfrom reproduce import chapter"))
     found = {p.relative_to(package).as_posix() for p in record.code_files(NAME)}
-    assert found - {"__init__.py"} == {"code.py", "deep.py", "kinds/__init__.py", "kinds/one.py", "top.py"}
+    assert found == {"code.py", "deep.py", "kinds/one.py", "top.py"}
     before = record.code_fingerprint(NAME)
     (package / "apart.py").write_text("z = 2\n")
+    assert record.code_fingerprint(NAME) == before
+    (package / "top.py").write_text('"""Why."""\nimport numpy\ny = 1  # a comment\n')
     assert record.code_fingerprint(NAME) == before
     (package / "top.py").write_text("y = 2\n")
     assert record.code_fingerprint(NAME) != before
@@ -335,7 +339,7 @@ def test_a_fingerprint_ignores_prose(page, project):
 def test_artifacts_pass_from_notebook_to_notebook(page, project, monkeypatch):
     run = begin()
     with pytest.raises(
-        RunError, match="needs w.bin of a1_q0 at profile smoke; run it first: python -m cifar_utils run"
+        RunError, match="needs w.bin of a1_q0 at profile smoke; run it first: python -m reproduce run"
     ):
         run.artifact("w.bin", of="a1_q0")
     for base in (None, project / "elsewhere"):

@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from small_training import Net, run, same, weights
 from torch import nn
 
-from cifar_utils import checkpoint as ckpt
-from cifar_utils import tensor_files, train
-from cifar_utils.batches import training_batches
-from cifar_utils.data import Split
+from cifar_utils.data.batches import training_batches
+from cifar_utils.data.sets import Split
 from cifar_utils.errors import RunError
+from cifar_utils.files import tensor_files
+from cifar_utils.train import checkpoint as ckpt
+from cifar_utils.train import loop as train
 
 
 class Killed(BaseException):

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from cifar_utils import params, runner
-from cifar_utils.__main__ import main
 from cifar_utils.errors import ParameterError
-from cifar_utils.params import check, for_profile, parse
+from reproduce import params, runner
+from reproduce.__main__ import main
+from reproduce.params import check, for_profile, parse
 
 NAMES = runner.notebooks()
 

@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 from stand_ins import expect_sums, write_cifar10, write_circles, write_gurmukhi, write_mnist, write_ocr_letters
 
-from cifar_utils import data, sample, sources
-from cifar_utils.data import Split, channel_stats, load, stratified_split
+from cifar_utils.data import sets as data
+from cifar_utils.data import standin as sample
+from cifar_utils.data.sets import Split, channel_stats, load, stratified_split
 from cifar_utils.errors import DataError, ParameterError
-from cifar_utils.sources import sum_of
+from cifar_utils.files import sources
+from cifar_utils.files.sources import sum_of
 
 # ---- sample data -----------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cifar_utils import deep_stack
-from cifar_utils.data import Split
-from cifar_utils.deep_nets import DeepNetwork, Setting, expected_factors
-from cifar_utils.deep_stack import DeepStack, scaled
+from cifar_utils.data.sets import Split
 from cifar_utils.errors import ParameterError
-from cifar_utils.train import seed_everything
+from cifar_utils.measure.gradients import expected_factors
+from cifar_utils.models.deep import DeepNetwork, Setting
+from cifar_utils.train import deep_stack
+from cifar_utils.train.deep_stack import DeepStack, scaled
+from cifar_utils.train.loop import seed_everything
 
 WIDTHS, SEEDS = (20, 9, 6), (0, 3)
 SETTINGS = [

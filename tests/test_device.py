@@ -6,12 +6,15 @@ import pytest
 import torch
 from conftest import PARAMETERS, notebook
 
-from cifar_utils import augment, cards, chapter, environment, triplets
-from cifar_utils.batches import Batches
-from cifar_utils.data import load
+from cifar_utils import environment
+from cifar_utils.data import augment
+from cifar_utils.data.batches import Batches
+from cifar_utils.data.sets import load
 from cifar_utils.device import autocast_dtype, finest_dtype, float64_device, native_bfloat16, pick_device
 from cifar_utils.errors import ParameterError
-from cifar_utils.train import evaluate, fit
+from cifar_utils.train import triplets
+from cifar_utils.train.loop import evaluate, fit
+from reproduce import cards, chapter
 
 CPU, MPS, CUDA = torch.device("cpu"), torch.device("mps"), torch.device("cuda")
 

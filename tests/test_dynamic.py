@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.models import layer_table
+from cifar_utils.measure.layers import layer_table
 from cifar_utils.models.dynamic import COMBINE, DynamicBlock, DynamicConv2d, DynamicNet
 
 

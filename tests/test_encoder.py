@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cifar_utils import checkpoint as ckpt
-from cifar_utils.embeddings import embed, knn_accuracy, knn_predict
 from cifar_utils.errors import ParameterError, RunError
-from cifar_utils.models import layer_table
+from cifar_utils.measure.embeddings import embed, knn_accuracy, knn_predict
+from cifar_utils.measure.layers import layer_table
 from cifar_utils.models.encoder import Encoder, NetworkB
+from cifar_utils.train import checkpoint as ckpt
 
 
 def test_the_encoder_is_the_reports_table():

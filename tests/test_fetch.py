@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from stand_ins import WRITERS, expect_sums, refusal, server, tree, write_cifar10, write_gurmukhi, write_mnist
 
-from cifar_utils import sources
-from cifar_utils.data import load
+from cifar_utils.data.sets import load
 from cifar_utils.errors import DataError
-from cifar_utils.sources import locate, status, sum_of
+from cifar_utils.files import sources
+from cifar_utils.files.sources import locate, status, sum_of
 
 # ---- what is damaged -------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ def test_folders_of_digits_may_be_symbolic_links(tmp_path, monkeypatch, no_downl
 ASK = """
 import sys
 from dataclasses import replace
-from cifar_utils import sources
+from cifar_utils.files import sources
 folder, url, sums = sys.argv[1], sys.argv[2], eval(sys.argv[3])
 sources.FILES["mnist"] = sums
 sources.ORIGINS["mnist"] = replace(sources.ORIGINS["mnist"], urls=(url,))

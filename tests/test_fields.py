@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.models import RdfiaNet, SoftmaxRegression
-from cifar_utils.models.fully_convolutional import as_convolutions
-from cifar_utils.models.receptive_field import field_table, receptive_field, sensitivity, width_holding
+from cifar_utils.measure.fields import field_table, receptive_field, sensitivity, width_holding
+from cifar_utils.measure.fully_convolutional import as_convolutions
+from cifar_utils.models.rdfia import RdfiaNet
+from cifar_utils.models.softmax import SoftmaxRegression
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import pytest
 from conftest import PARAMETERS, notebook
 from filelock import FileLock
 
-from cifar_utils import params, runner
-from cifar_utils.__main__ import main
 from cifar_utils.errors import ParameterError, RunError
-from cifar_utils.ledger import load_reports
-from cifar_utils.publish import publish
-from cifar_utils.record import RECORD_MIME, code_fingerprint, ledger_fingerprint, record_of
+from reproduce import params, runner
+from reproduce.__main__ import main
+from reproduce.ledger import load_reports
+from reproduce.publish import publish
+from reproduce.record import RECORD_MIME, code_fingerprint, ledger_fingerprint, record_of
 
 
 def write_notebook(project: Path, name: str) -> Path:

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cifar_utils import checkpoint, data, handover
+from cifar_utils.data import sets as data
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.models.encoder import Encoder
+from cifar_utils.train import checkpoint
+from reproduce import handover
 
 
 class Run(SimpleNamespace):

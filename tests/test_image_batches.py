@@ -6,10 +6,10 @@ import pytest
 import torch
 from torchvision.transforms import functional as TF
 
-from cifar_utils.batches import Batches, edges, training_batches
-from cifar_utils.data import Split, channel_stats
+from cifar_utils.data.batches import Batches, edges, training_batches
+from cifar_utils.data.sets import Split, channel_stats
 from cifar_utils.errors import ParameterError
-from cifar_utils.triplets import TripletBatches
+from cifar_utils.train.triplets import TripletBatches
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from cifar_utils.errors import LedgerError
-from cifar_utils.ledger import (
+from cifar_utils.measure.stats import summarise
+from reproduce.ledger import (
     KINDS,
     REPORTS,
     VERDICTS,
@@ -20,7 +21,6 @@ from cifar_utils.ledger import (
     show_found,
     show_reported,
 )
-from cifar_utils.stats import summarise
 
 BASE = {"id": "a1.q1.accuracy", "where": "Table 1", "says": "It is 38 %", "kind": "measured", "notebook": "a1_x",
         "value": 38.0}  # fmt: skip

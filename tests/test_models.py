@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.models import RdfiaNet, SoftmaxRegression, TanhNetwork, layer_table
+from cifar_utils.measure.layers import layer_table
+from cifar_utils.models.rdfia import RdfiaNet
+from cifar_utils.models.softmax import SoftmaxRegression
+from cifar_utils.models.tanh import TanhNetwork
 
 
 def test_rdfia_net_layers():

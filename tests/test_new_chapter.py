@@ -13,10 +13,10 @@ import test_notebooks
 import yaml
 from jupytext.cli import jupytext
 
-from cifar_utils import book
-from cifar_utils.__main__ import main
-from cifar_utils.ledger import load_reports
-from cifar_utils.params import notebook_path
+from reproduce.__main__ import main
+from reproduce.book import build as book
+from reproduce.ledger import load_reports
+from reproduce.params import notebook_path
 
 HERE = Path(__file__).resolve().parent.parent
 NAME = "a1_q9_new"
@@ -25,7 +25,7 @@ CELLS = {
     'data: str = "sample"  # sample or real\n'
     'device: str = "cpu"  # auto, cpu or cuda\n'
     "seeds: int = 2  # of nothing yet",
-    "start": f'from cifar_utils import chapter\n\nrun = chapter.start("{NAME}", globals(), "Is it so?")',
+    "start": f'from reproduce import chapter\n\nrun = chapter.start("{NAME}", globals(), "Is it so?")',
     "data": 'run.uses({"name": "A coin", "source": "thrown here"})',
     "report": 'run.report("a1.q9.answer", 42)\nprint(run.verdicts())',
     "finish": "run.finish()",
@@ -83,7 +83,7 @@ def steps() -> list[list[str]]:
     commands = [command.split() for line in lines for command in line.split("&&")]
     assert commands.pop() == ["make", "publish", "PROFILE=quick", f"ONLY={NAME}"]
     publish = [["publish", "--profile", "quick", NAME], ["readme"]]
-    return commands + [["python", "-m", "cifar_utils", *arguments] for arguments in publish]
+    return commands + [["python", "-m", "reproduce", *arguments] for arguments in publish]
 
 
 def test_a_new_chapter_by_the_steps_of_the_readme_stands_in_the_book_and_passes_the_tests(copy):
@@ -92,7 +92,7 @@ def test_a_new_chapter_by_the_steps_of_the_readme_stands_in_the_book_and_passes_
     write_chapter(copy)
     load_reports.cache_clear()
     for command in steps():
-        if command[:3] == ["python", "-m", "cifar_utils"]:
+        if command[:3] == ["python", "-m", "reproduce"]:
             assert main(command[3:]) == 0, command  # in this process, for the time it takes to start another
         else:
             assert command[:3] == ["python", "-m", "jupytext"] or command[0] == "mkdir"

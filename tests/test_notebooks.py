@@ -6,10 +6,10 @@ import re
 import pytest
 import yaml
 
-from cifar_utils import params, runner, versions
-from cifar_utils.ledger import Measurement, judge, load_claims
 from cifar_utils.paths import notebook_path, root
-from cifar_utils.record import record_of
+from reproduce import params, runner, versions
+from reproduce.ledger import Measurement, judge, load_claims
+from reproduce.record import record_of
 
 NAMES = runner.notebooks()
 PUBLISHED = sorted(p.stem for p in (root() / "results").glob("*.json") if p.stem != "benchmarks")
@@ -56,7 +56,7 @@ def test_smoke_is_small():
     for name in NAMES:
         smoke = read(notebook_path(name))["metadata"].get("smoke", {})
         defaults = {key: p.default for key, p in params.declared(name).items()}
-        assert smoke.get("parameters") == defaults, f"run: python -m cifar_utils store {name}"
+        assert smoke.get("parameters") == defaults, f"run: python -m reproduce store {name}"
         spent[name] = smoke["operations"] / 1e9
     assert max(spent.values()) <= 280, spent
     assert sum(spent.values()) <= 900, spent

@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_utils import deep_stack, operations, scratch, scratch_loop, sweep
-from cifar_utils.batches import Batches
-from cifar_utils.data import Split
-from cifar_utils.deep_nets import Setting
-from cifar_utils.models import RdfiaNet
-from cifar_utils.train import fit
+from cifar_utils import operations
+from cifar_utils.data.batches import Batches
+from cifar_utils.data.sets import Split
+from cifar_utils.models.deep import Setting
+from cifar_utils.models.rdfia import RdfiaNet
+from cifar_utils.scratch import network as scratch
+from cifar_utils.scratch import one_hidden as scratch_loop
+from cifar_utils.train import deep_stack
+from cifar_utils.train import stacked as sweep
+from cifar_utils.train.loop import fit
 
 
 def spent(run) -> int:

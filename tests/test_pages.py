@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from cifar_utils import book, scoreboard
 from cifar_utils.paths import root
+from reproduce.book import build as book
+from reproduce.book import scoreboard
 
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
 FILE_NAME = re.compile(r".*\.(png|jpe?g|svg|gif)", re.IGNORECASE)

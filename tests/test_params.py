@@ -5,9 +5,9 @@ import json
 import pytest
 from conftest import PARAMETERS, notebook
 
-from cifar_utils import params
 from cifar_utils.errors import ParameterError
-from cifar_utils.params import Parameter, check, declared, for_profile, from_command_line, notebook_path, parse
+from reproduce import params
+from reproduce.params import Parameter, check, declared, for_profile, from_command_line, notebook_path, parse
 
 
 def test_parse_reads_name_type_default_and_help():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.models import layer_table
+from cifar_utils.measure.layers import layer_table
 from cifar_utils.models.plain import ResidualBlock, ResNetLike, VggLike
 
 

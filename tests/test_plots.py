@@ -7,8 +7,8 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from cifar_utils import plots
 from cifar_utils.errors import ParameterError
+from cifar_utils.measure import plots
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -7,8 +7,9 @@ import torch
 from stand_ins import server
 from torch import nn
 
-from cifar_utils import sources
 from cifar_utils.errors import DataError, ParameterError
+from cifar_utils.files import sources
+from cifar_utils.measure import linear_probe
 from cifar_utils.models import pretrained
 
 
@@ -174,10 +175,10 @@ def test_probe_learns_what_is_linear_and_chooses_its_penalty():
     g = torch.Generator().manual_seed(0)
     x = torch.randn(400, 5, generator=g) * torch.tensor([1.0, 1, 1, 50, 0]) + 3
     y = (x[:, 0] + x[:, 1] > 6).long()
-    probe = pretrained.linear_probe(x[:300], y[:300])
+    probe = linear_probe(x[:300], y[:300])
     assert (probe.predict(x[300:]) == y[300:]).float().mean() > 0.95
     assert probe.penalty < 0.1 and probe.val_accuracy > 0.9
     noise = torch.randint(2, (300,), generator=g)
-    assert pretrained.linear_probe(x[:300], noise).val_accuracy < 0.65
+    assert linear_probe(x[:300], noise).val_accuracy < 0.65
     with pytest.raises(ParameterError, match="aside"):
-        pretrained.linear_probe(x[:5], y[:5])
+        linear_probe(x[:5], y[:5])

@@ -5,9 +5,9 @@ import json
 import pytest
 from conftest import PARAMETERS, notebook
 
-from cifar_utils import publish, versions
 from cifar_utils.errors import RunError
-from cifar_utils.record import RECORD_MIME, record_of
+from reproduce import publish, versions
+from reproduce.record import RECORD_MIME, record_of
 
 NAME = "a1_q1_test"
 CELLS = ("x = 1", "print(x)")

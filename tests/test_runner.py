@@ -9,18 +9,18 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from cifar_utils import params, runner
-from cifar_utils.__main__ import main
 from cifar_utils.errors import ParameterError, RunError
-from cifar_utils.ledger import load_reports
-from cifar_utils.publish import publish
+from reproduce import params, runner
+from reproduce.__main__ import main
+from reproduce.ledger import load_reports
+from reproduce.publish import publish
 
 HERE = Path(__file__).resolve().parent.parent
 PARAMETERS = 'profile: str = "smoke"\ndata: str = "real"\ndevice: str = "cpu"\nseeds: int = 1\nlr: float = 0.1'
 RECORD = """
 import json
 from IPython.display import display
-from cifar_utils.record import code_fingerprint, ledger_fingerprint
+from reproduce.record import code_fingerprint, ledger_fingerprint
 record = {"notebook": "NAME", "profile": profile, "parameters": {"profile": profile, "data": data, "device": device,
           "seeds": seeds, "lr": lr}, "sample": data == "sample", "code": code_fingerprint("NAME"),
           "ledger": ledger_fingerprint("NAME"),
@@ -130,8 +130,8 @@ def test_the_failing_cell_is_told_in_one_screen(project, capsys):
 TRAIN = """
 import os, signal, torch
 from pathlib import Path
-from cifar_utils import chapter
-from cifar_utils.batches import training_batches
+from reproduce import chapter
+from cifar_utils.data import training_batches
 from cifar_utils.data import load
 from cifar_utils.models import SoftmaxRegression
 from cifar_utils.train import fit, seed_everything

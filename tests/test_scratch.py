@@ -1,16 +1,18 @@
 import math
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cifar_utils import scratch, scratch_fit, tensor_files
 from cifar_utils.errors import DataError, ParameterError
-from cifar_utils.scratch import L1, L2, SGD, Adam, Network, gradient_check
-from cifar_utils.scratch_fit import Job, evaluate, fit, fit_many
+from cifar_utils.files import tensor_files
+from cifar_utils.scratch import network as scratch
+from cifar_utils.scratch.check import gradient_check
+from cifar_utils.scratch.fit import Job, evaluate, fit, fit_many
+from cifar_utils.scratch.network import L1, L2, Network
+from cifar_utils.scratch.optim import SGD, Adam
 
 SIZES = [12, 9, 8, 7, 5]
 
@@ -279,8 +281,3 @@ def test_weights_of_another_architecture_are_refused(tmp_path, other, what):
 def test_bad_input_is_refused(make, message):
     with pytest.raises(ParameterError, match=message):
         make()
-
-
-def test_modules_are_small_enough_to_read():
-    for module in (scratch, scratch_fit):
-        assert len(Path(module.__file__).read_text(encoding="utf-8").splitlines()) <= 400

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cifar_utils import scratch_loop as loop
 from cifar_utils.errors import DataError, ParameterError
-from cifar_utils.scratch_loop import Settings
+from cifar_utils.scratch import one_hidden as loop
+from cifar_utils.scratch.one_hidden import Settings
 
 
 def letters(count=40, inputs=12, classes=4, seed=0):

@@ -21,10 +21,10 @@ from stand_ins import (
     write_mnist,
 )
 
-from cifar_utils import fetch, sources
-from cifar_utils.data import load
+from cifar_utils.data.sets import load
 from cifar_utils.errors import DataError
-from cifar_utils.sources import locate, status, sum_of
+from cifar_utils.files import fetch, sources
+from cifar_utils.files.sources import locate, status, sum_of
 
 SETS = tuple(WRITERS)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as sp
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.stats import bootstrap, difference, in_words, repeat, summarise
+from cifar_utils.measure.stats import bootstrap, difference, in_words, repeat, summarise
 
 VALUES = [51.2, 49.8, 50.4, 52.1, 50.0]
 OTHER = [50.1, 49.5, 49.9, 51.0, 49.1]

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from cifar_utils import sweep
-from cifar_utils.batches import Batches, training_batches
-from cifar_utils.data import Split
+from cifar_utils.data.batches import Batches, training_batches
+from cifar_utils.data.sets import Split
 from cifar_utils.errors import ParameterError
-from cifar_utils.train import fit, seed_everything
+from cifar_utils.train import stacked as sweep
+from cifar_utils.train.loop import fit, seed_everything
 
 
 def points(count: int, seed: int = 0) -> Split:

@@ -9,12 +9,13 @@ from small_training import Net, run, same, weights
 from torch import nn
 from torch.nn import functional as F
 
-from cifar_utils import sample, train
-from cifar_utils.batches import Batches, training_batches
-from cifar_utils.data import Split
+from cifar_utils.data import standin as sample
+from cifar_utils.data.batches import Batches, training_batches
+from cifar_utils.data.sets import Split
 from cifar_utils.errors import ParameterError
-from cifar_utils.models import SoftmaxRegression
-from cifar_utils.train import History, evaluate, fit, seed_everything
+from cifar_utils.models.softmax import SoftmaxRegression
+from cifar_utils.train import loop as train
+from cifar_utils.train.loop import History, evaluate, fit, seed_everything
 
 
 @pytest.fixture(scope="module")

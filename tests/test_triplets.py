@@ -5,13 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cifar_utils import triplets
-from cifar_utils.batches import training_batches
-from cifar_utils.data import Split, load
+from cifar_utils.data.batches import training_batches
+from cifar_utils.data.sets import Split, load
 from cifar_utils.errors import DataError, ParameterError
 from cifar_utils.models.encoder import Encoder
-from cifar_utils.train import evaluate, fit
-from cifar_utils.triplets import FixedTriplets, TripletBatches, TripletIndex, TripletNetwork
+from cifar_utils.train import triplets
+from cifar_utils.train.loop import evaluate, fit
+from cifar_utils.train.triplets import FixedTriplets, TripletBatches, TripletIndex, TripletNetwork
 
 
 def random(*shape, seed=0):

@@ -3,20 +3,19 @@
 import pytest
 import torch
 
-from cifar_utils import data
-from cifar_utils.data import Split
-from cifar_utils.errors import DataError, ParameterError
-from cifar_utils.whitening import (
+from cifar_utils.data import sets as data
+from cifar_utils.data.prepare import (
     AverageImage,
     ContrastNormalise,
     Scale,
     Standardise,
     Whitening,
-    condition_number,
     covariance,
-    patch_moments,
     spectrum,
 )
+from cifar_utils.data.sets import Split
+from cifar_utils.errors import DataError, ParameterError
+from cifar_utils.measure.conditioning import condition_number, patch_moments
 
 
 def images(count=600, shape=(3, 4, 4), seed=0):
@@ -107,7 +106,7 @@ def test_standardised_channels_and_average_image():
 def test_chunks_give_the_same_covariance(monkeypatch):
     split = images(250)
     whole = covariance(split)
-    monkeypatch.setattr("cifar_utils.whitening.CHUNK", 33)
+    monkeypatch.setattr("cifar_utils.data.prepare.CHUNK", 33)
     for a, b in zip(whole, covariance(split), strict=True):
         torch.testing.assert_close(a, b, atol=1e-8, rtol=1e-5)
     expected = torch.cov((split.x.double() / 255).flatten(1).T, correction=0)

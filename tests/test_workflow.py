@@ -12,9 +12,11 @@ import pytest
 import yaml
 from conftest import PARAMETERS, notebook
 
-from cifar_utils import environment, paths, sources, versions, workflow
-from cifar_utils.__main__ import main
+from cifar_utils import environment, paths
 from cifar_utils.errors import ParameterError
+from cifar_utils.files import sources
+from reproduce import versions, workflow
+from reproduce.__main__ import main
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -50,7 +52,7 @@ def test_whatever_else_is_given_is_answered_with_the_list(with_stranger, given):
 
 
 def test_needs_and_only_take_names_of_notebooks_alone(with_stranger):
-    from cifar_utils import runner
+    from reproduce import runner
 
     (with_stranger / "notebooks/needs.yml").write_text("a1_q1_test: [../../x]\n")
     with pytest.raises(ParameterError, match="no notebook '../../x'"):
@@ -134,7 +136,7 @@ time.sleep(60)
 """
 PARENT = f"""
 import sys
-from cifar_utils import __main__, workflow
+from reproduce import __main__, workflow
 workflow.reproduce = lambda *_: workflow._in_own_group([sys.executable, "-c", {CHILD!r}])
 sys.exit(__main__.main(["reproduce"]))
 """
@@ -154,7 +156,7 @@ def test_snakemakes_lock_goes_with_its_owner_and_not_before(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     locks = tmp_path / ".snakemake/locks"
     locks.mkdir(parents=True)
-    hold = "from cifar_utils import workflow; workflow.unlock_if_alone(); print('up', flush=True); input()"
+    hold = "from reproduce import workflow; workflow.unlock_if_alone(); print('up', flush=True); input()"
     command = [sys.executable, "-c", hold]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout.readline() == "up\n"

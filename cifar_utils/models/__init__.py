@@ -1,8 +1,15 @@
-"""Networks of the reports, each in the file of its kind, and a table of any network's layers."""
+"""The networks of the reports; `cifar_utils.models.pretrained` (which needs torchvision) is imported by its name."""
 
-from .convolutional import RdfiaNet
-from .linear import SoftmaxRegression
-from .table import layer_table
+from .deep import SUITED, DeepNetwork, Setting
+from .dynamic import POOLED, DynamicBlock, DynamicConv2d, DynamicNet
+from .encoder import Encoder, NetworkB
+from .plain import ResidualBlock, ResNetLike, VggLike
+from .rdfia import RdfiaNet
+from .softmax import SoftmaxRegression
 from .tanh import TanhNetwork
 
-__all__ = ["RdfiaNet", "SoftmaxRegression", "TanhNetwork", "layer_table"]
+__all__ = [
+    "POOLED", "SUITED", "DeepNetwork", "DynamicBlock", "DynamicConv2d", "DynamicNet", "Encoder", "NetworkB",
+    "RdfiaNet", "ResNetLike",
+    "ResidualBlock", "Setting", "SoftmaxRegression", "TanhNetwork", "VggLike",
+]  # fmt: skip

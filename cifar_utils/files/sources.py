@@ -1,0 +1,357 @@
+"""Where the files of each data set and of each network's weights lie, where they come from, and their sums."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DataError
+from ..paths import root
+
+#: md5 of every file of a data set, by its path below the data folder.
+FILES: dict[str, dict[str, str]] = {
+    "cifar10": {  # the sums that torchvision.datasets.CIFAR10 verifies
+        "cifar-10-batches-py/batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+        "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "cifar-10-batches-py/data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "cifar-10-batches-py/data_batch_4": "634d18415352ddfa80567beed471001a",
+        "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e",
+    },
+    "mnist": {  # the sums that torchvision.datasets.MNIST verifies
+        "MNIST/raw/train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "MNIST/raw/train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "MNIST/raw/t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "MNIST/raw/t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
+    "ocr_letters": {
+        "ocr_letters/largeTrain.csv": "6154765dfc4e355ada8a913e16225dcf",
+        "ocr_letters/largeValidation.csv": "ef6f397b2bfc7e0f1aa38cd0b5ba2f8b",
+    },
+    "circles": {"circles/circles.mat": "61f517bf2431099530761ddfddf3fe6b"},
+    # 1,178 small files: one sum over all of them, joined in sorted order of their paths
+    "gurmukhi_digits": {"gurmukhi_digits": "bb17802348f3caf5ecba87c9784aa6e6"},
+}
+
+#: The same for networks trained on ImageNet; torchvision gives the first digits of a file's sha256 in its name.
+WEIGHTS: dict[str, dict[str, str]] = {
+    "alexnet": {"weights/alexnet-owt-7be5be79.pth": "sha256:7be5be79"},
+    "alexnet_features": {"weights/alexnet_features_imagenet1k.pth": "1718159261bf8d654e89a9c2ccea29d9"},
+    "squeezenet": {"weights/squeezenet1_1-b8a52dc0.pth": "sha256:b8a52dc0"},
+    "squeezenet_16bit": {"weights/squeezenet1_1_imagenet1k_fp16.pth": "ff8a23535b6d1b3c515d914db8e6f465"},
+}
+
+#: What serves each function of `models.pretrained`: the first that is here, and else the first of all is fetched.
+SERVES: dict[str, tuple[str, ...]] = {
+    "convolutions": ("alexnet", "alexnet_features"),
+    "class_scores": ("alexnet", "squeezenet", "squeezenet_16bit"),
+}
+
+#: A file that is read in another form too, with that one's md5: MNIST unpacked by hand.
+UNPACKED: dict[str, tuple[str, str]] = {
+    "MNIST/raw/train-images-idx3-ubyte.gz": ("MNIST/raw/train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb"),
+    "MNIST/raw/train-labels-idx1-ubyte.gz": ("MNIST/raw/train-labels-idx1-ubyte", "a25bea736e30d166cdddb491f175f624"),
+    "MNIST/raw/t10k-images-idx3-ubyte.gz": ("MNIST/raw/t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea"),
+    "MNIST/raw/t10k-labels-idx1-ubyte.gz": ("MNIST/raw/t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637"),
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a set comes from.
+
+    Attributes:
+        page: where a person gets it by hand.
+        urls: addresses to try in turn: of an archive with all files, or (ending in a slash) of the
+            place of the single files. None where the set has no public address.
+        archive: the archive's name as people have it, a pattern; "" where the files come one by one.
+        sum: the archive's md5; "" where it is made anew for each download, so that only what is in it has sums.
+        inside: the set's folder in the archive, where it has another name there.
+    """
+
+    page: str
+    urls: tuple[str, ...] = ()
+    archive: str = ""
+    sum: str = ""
+    inside: str = ""
+
+
+_GURMUKHI = "https://github.com/siddharthapramanik771/Gurmukhi-Handwritten-Digit-Classification/archive/HEAD.zip"
+_PYTORCH = "https://download.pytorch.org/models/"
+
+ORIGINS: dict[str, Origin] = {
+    "cifar10": Origin(
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+        "cifar-10-python.tar.gz",
+        "c58f30108f718f92721af3b95e74349a",
+    ),
+    "mnist": Origin(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+    ),
+    # every row is one of Stanford's set (ai.stanford.edu/~btaskar/ocr), but which ones were taken is not published
+    "ocr_letters": Origin("the handout of the neural-network homework of CMU's course 10-601"),
+    "circles": Origin(  # the archive as it was when the report was written, and still is
+        "https://rdfia.github.io",
+        ("https://github.com/rdfia/rdfia.github.io/raw/2e5ce36ed648c1eb4b28ee9639e38b9461dbe9d9/data/2-ab.zip",),
+        "2-ab.zip",
+    ),
+    "gurmukhi_digits": Origin(
+        _GURMUKHI, (_GURMUKHI,), "Gurmukhi-Handwritten-Digit-Classification-*.zip", inside="handwritten_data"
+    ),
+    "alexnet": Origin(_PYTORCH + "alexnet-owt-7be5be79.pth", (_PYTORCH,)),
+    "squeezenet": Origin(_PYTORCH + "squeezenet1_1-b8a52dc0.pth", (_PYTORCH,)),
+    # made from the two above; they serve where somebody has them
+    "alexnet_features": Origin(_PYTORCH + "alexnet-owt-7be5be79.pth (its convolutions alone)"),
+    "squeezenet_16bit": Origin(_PYTORCH + "squeezenet1_1-b8a52dc0.pth (rounded to 16 bits)"),
+}
+
+#: The folders that sets lie in, for somebody who names one of these and not the one above.
+_OWN_FOLDERS = ("cifar-10-batches-py", "MNIST/raw", "MNIST", "ocr_letters", "circles", "gurmukhi_digits", "weights")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How one data set, or the weights for one function of `models.pretrained`, can be had.
+
+    Attributes:
+        name: what was asked for.
+        state: `here` (and its sums are right), `to fetch` (the first use does it), or `by hand`.
+        sentence: the same in words, with files and places.
+    """
+
+    name: str
+    state: str
+    sentence: str
+
+
+def files_of(name: str) -> dict[str, str]:
+    """Return the sums of the files of a data set or of weights, by their paths below the data folder.
+
+    Raises:
+        DataError: there is no such set.
+    """
+    if name in FILES:
+        return FILES[name]
+    if name in WEIGHTS:
+        return WEIGHTS[name]
+    raise DataError(f"There is no data set called {name!r}; expected one of {', '.join([*FILES, *WEIGHTS])}.")
+
+
+def digit_images(folder: Path) -> list[Path]:
+    """Return the images in `train/0` to `val/9` of `folder`, in sorted order; strangers are passed over."""
+    inside = [folder / part / str(digit) for part in ("train", "val") for digit in range(10)]
+    found = [p for at in inside if at.is_dir() for p in sorted(at.iterdir())]
+    return [p for p in found if p.suffix.lower() in (".bmp", ".tiff") and p.name[0] != "."]
+
+
+def sum_of(path: Path, kind: str = "md5") -> str:
+    """Return the sum of a file in hexadecimal, or of a folder's `digit_images`, joined in their order."""
+    digest = hashlib.new(kind)
+    for part in digit_images(path) if path.is_dir() else [path]:
+        digest.update(part.read_bytes())
+    return digest.hexdigest()
+
+
+def matches(path: Path, expected: str) -> str | None:
+    """Return None where a file has the sum `expected` (md5, or `sha256:` and its first digits), else its own sum."""
+    kind, _, digits = expected.rpartition(":")
+    found = sum_of(path, kind or "md5")[: len(digits)]
+    return None if found == digits else found
+
+
+def form_of(name: str, file: str, folder: Path) -> tuple[Path, str]:
+    """Return where `file` of a set lies in `folder`, packed or unpacked, and the sum that it must have there."""
+    if file in UNPACKED and not (folder / file).exists():
+        other, expected = UNPACKED[file]
+        if (folder / other).exists():
+            return folder / other, expected
+    return folder / file, files_of(name)[file]
+
+
+def verified(name: str, folder: Path) -> dict[str, str]:
+    """Return the sums of the files that a set is read from, by their paths below `folder`."""
+    forms = (form_of(name, file, folder) for file in files_of(name))
+    return {path.relative_to(folder).as_posix(): expected for path, expected in forms}
+
+
+def candidates(data_dir: str | os.PathLike | None) -> list[Path]:
+    """Return the folders that are searched, in order: the one given, $CIFAR_UTILS_DATA, ./data.
+
+    A folder that is given, or that the variable names, is the only one looked at: falling through
+    from a mistyped path to another copy would hide the mistake. `~` and variables in it are expanded,
+    and a set's own folder, such as `cifar-10-batches-py`, stands for the one above.
+
+    Raises:
+        DataError: a folder that is given, or that the variable names, does not exist.
+    """
+    given = data_dir or os.environ.get("CIFAR_UTILS_DATA")
+    if not given:
+        return list(dict.fromkeys([Path("data"), root() / "data"]))
+    folder = Path(os.path.expandvars(os.path.expanduser(given)))
+    if not folder.is_dir():
+        who = "data_dir names" if data_dir else "CIFAR_UTILS_DATA names"
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"{who} {folder}, which {what}; expected a folder: make it, or correct the name.")
+    for own in map(Path, _OWN_FOLDERS):
+        parts = own.parts
+        if folder.absolute().parts[-len(parts) :] == parts and not (folder / parts[0]).exists():
+            return [folder.absolute().parents[len(parts) - 1]]
+    return [folder]
+
+
+@contextmanager
+def in_one_sentence(name: str) -> Iterator[None]:
+    """Turn what the file system refuses into a `DataError`."""
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        where = getattr(error, "filename", None) or "a file"
+        why = (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+        raise DataError(
+            f"{name}: {where} cannot be read ({why}); make it readable, or set CIFAR_UTILS_DATA (or data_dir) to "
+            "a folder that is."
+        ) from None
+
+
+def locate(name: str, data_dir: str | os.PathLike | None = None, download: bool = True) -> Path:
+    """Return a folder that holds every file of a data set or of weights, each with the expected sum.
+
+    An archive that lies there is unpacked. What is missing or damaged is downloaded, while other processes
+    that ask for the same set wait; a damaged file is kept beside, as `NAME.damaged`.
+
+    Args:
+        name: a key of `FILES` or `WEIGHTS`.
+        data_dir: the folder to look in, instead of `$CIFAR_UTILS_DATA` or `./data`.
+        download: whether to fetch the set from its official place when no folder holds it.
+
+    Raises:
+        DataError: the name is unknown, or a file is missing, damaged or not readable. The message names
+            the file, the expected and the found sum, and the ways to get it.
+    """
+    files_of(name)
+    with in_one_sentence(name):
+        folder = _folder_of(name, data_dir)
+        if wrong(name, folder):
+            from . import fetch
+
+            fetch.complete(name, folder, download)
+    return folder
+
+
+def _folder_of(name: str, data_dir: str | os.PathLike | None) -> Path:
+    """Return the first folder with most of the set's files, or its archive; the last one where none has any."""
+    from . import fetch
+
+    def here(folder: Path) -> float:
+        lie_there = sum(form_of(name, file, folder)[0].exists() for file in files_of(name))
+        return lie_there or 0.5 * bool(fetch.archive_in(name, folder))
+
+    folders = candidates(data_dir)
+    best = max(folders, key=here)
+    return best if here(best) else folders[-1]
+
+
+def wrong(name: str, folder: Path) -> dict[str, str]:
+    """Return what was found of each file that is missing (`no file`) or damaged (its sum)."""
+    found = {}
+    for file in files_of(name):
+        path, expected = form_of(name, file, folder)
+        if not path.exists():
+            found[file] = "no file"
+        elif other := matches(path, expected):
+            found[file] = other
+    return found
+
+
+def locate_one_of(need: str, data_dir: str | os.PathLike | None = None, download: bool = True) -> tuple[str, Path]:
+    """Return which weights serve a function of `models.pretrained`, and the folder that has them: as `locate`.
+
+    Taken are the first in `SERVES` that are here and whole; where none are, the first of all are fetched.
+
+    Raises:
+        DataError: none are here, and the first could not be fetched; damaged ones are named.
+    """
+    with in_one_sentence(need):
+        name, damaged = _serving(need, data_dir)
+    try:
+        return name, locate(name, data_dir, download)
+    except DataError as error:
+        raise DataError("".join(f"{path} is damaged. " for path in damaged) + str(error)) from None
+
+
+def _serving(need: str, data_dir: str | os.PathLike | None) -> tuple[str, list[Path]]:
+    """Return the first weights in `SERVES` that are here and whole, or else the first; and those that are damaged."""
+    damaged = []
+    for name in SERVES[need]:
+        folder = _folder_of(name, data_dir)
+        bad = wrong(name, folder)
+        if not bad:
+            return name, []
+        damaged += [folder / file for file, found in bad.items() if found != "no file"]
+    return SERVES[need][0], damaged
+
+
+def needed(notebook: Path) -> list[str]:
+    """Return the data sets, and the keys of `SERVES`, that a notebook's code asks for, in order of their first use.
+
+    Found are calls `.load("name")`, also of a name that a comprehension runs through, and calls of a function of
+    `models.pretrained`.
+    """
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    found = []
+    for cell in (c for c in cells if c["cell_type"] == "code"):
+        nodes = list(ast.walk(ast.parse("".join(cell["source"]))))
+        runs_through = {
+            n.target.id: n.iter.elts
+            for n in nodes
+            if isinstance(n, ast.comprehension) and isinstance(n.target, ast.Name) and hasattr(n.iter, "elts")
+        }
+        calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+        for call in sorted(calls, key=lambda n: (n.lineno, n.col_offset)):
+            if call.func.attr in SERVES:
+                found.append(call.func.attr)
+            elif call.func.attr == "load" and call.args:
+                first = call.args[0]
+                names = runs_through.get(first.id, []) if isinstance(first, ast.Name) else [first]
+                found += [n.value for n in names if isinstance(n, ast.Constant) and n.value in FILES]
+    return list(dict.fromkeys(found))
+
+
+def status(names: Iterable[str], data_dir: str | os.PathLike | None = None) -> list[Status]:
+    """Return for each data set, weights or key of `SERVES` whether it is here, or how it can be had.
+
+    Nothing is downloaded, unpacked or changed.
+
+    Raises:
+        DataError: an unknown name, a folder that does not exist or cannot be read.
+    """
+    return [_status(name, data_dir) for name in names]
+
+
+def _status(asked: str, data_dir: str | os.PathLike | None) -> Status:
+    from . import fetch
+
+    with in_one_sentence(asked):
+        name = _serving(asked, data_dir)[0] if asked in SERVES else asked
+        label = asked if asked == name else f"{asked} ({name})"
+        folder = _folder_of(name, data_dir)
+        bad = wrong(name, folder)
+        if not bad:
+            return Status(asked, "here", f"{label} is in {folder}, and its sums are right.")
+        first, found = next(iter(bad.items()))
+        what = f"{form_of(name, first, folder)[0]} is {'missing' if found == 'no file' else 'damaged'}"
+        if archive := fetch.archive_in(name, folder):
+            return Status(asked, "to fetch", f"{label}: {what}; {archive} lies there and will be unpacked.")
+        if urls := ORIGINS[name].urls:
+            url = urls[0] + Path(first).name * urls[0].endswith("/")
+            return Status(asked, "to fetch", f"{label}: {what}; it will be fetched from {url}.")
+        return Status(asked, "by hand", f"{label}: {what}; {fetch.by_hand(name, folder)}.")

@@ -1,0 +1,386 @@
+"""A network with one hidden layer, trained with small batches or one example at a time, as a compiled scalar loop.
+
+Stochastic gradient descent with batches of one cannot be vectorised over examples: every step needs
+the weights that the last one left. What remains in a step is some thousands of multiplications, too
+few to pay for a call into NumPy or PyTorch, so an epoch is one function that numba compiles.
+Runs of several seeds or settings share nothing and go onto the cores side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+from tqdm import tqdm
+
+from .. import operations
+from ..errors import DataError, ParameterError
+
+#: Hidden activations and initialisations, in the order of the numbers that the loop knows them by.
+ACTIVATIONS = ("sigmoid", "tanh", "relu")
+INITS = ("uniform", "zeros", "normal", "torch")
+OPTIMIZERS = ("sgd", "adam")
+
+
+@dataclass(frozen=True)
+class OneHidden:
+    """Weights of softmax(W2 act(W1 x + b1) + b2).
+
+    Attributes:
+        w1: float64 (inputs, hidden), an input's weights beside each other in memory.
+        b1: float64 (hidden,).
+        w2: float64 (classes, hidden).
+        b2: float64 (classes,).
+        activation: one of `ACTIVATIONS`.
+    """
+
+    w1: np.ndarray
+    b1: np.ndarray
+    w2: np.ndarray
+    b2: np.ndarray
+    activation: str = "sigmoid"
+
+    def copy(self) -> OneHidden:
+        """Return the same network with weights of its own."""
+        return OneHidden(*(a.copy() for a in (self.w1, self.b1, self.w2, self.b2)), self.activation)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run of the loop.
+
+    Attributes:
+        hidden: units of the hidden layer.
+        lr: learning rate.
+        epochs: passes over the training set.
+        seed: seeds the initial weights and, apart from them, the order of examples.
+        activation: one of `ACTIVATIONS`.
+        init: `uniform` draws from [-0.1, 0.1] with biases 0, `zeros` is what it says, `normal` draws
+            from N(0, 0.1^2), `torch` as `torch.nn.Linear`: uniform within 1/sqrt(inputs), biases too.
+        shuffle: whether the examples come in a new order in every epoch.
+        batch: examples a step, whose gradients are averaged; the last step of an epoch takes what is left.
+        optimizer: `sgd`, or `adam` with its usual constants 0.9, 0.999 and 1e-8.
+        l2: weight decay: l2 * w is added to a step's gradient (of weights, not of biases).
+    """
+
+    hidden: int
+    lr: float
+    epochs: int
+    seed: int = 0
+    activation: str = "sigmoid"
+    init: str = "uniform"
+    shuffle: bool = True
+    batch: int = 1
+    optimizer: str = "sgd"
+    l2: float = 0.0
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a run went through: one entry an epoch, measured after it, over the whole set.
+
+    Attributes:
+        train_loss, val_loss: mean cross-entropy, float64 (epochs,).
+        train_accuracy, val_accuracy: shares in 0..1, float64 (epochs,).
+        val_losses: cross-entropy of every validation example, float64 (epochs, N).
+        network: the weights at the end.
+    """
+
+    train_loss: np.ndarray
+    val_loss: np.ndarray
+    train_accuracy: np.ndarray
+    val_accuracy: np.ndarray
+    val_losses: np.ndarray = field(repr=False)
+    network: OneHidden = field(repr=False)
+
+
+def initial(settings: Settings, inputs: int, classes: int) -> OneHidden:
+    """Return the network that a run starts from.
+
+    Raises:
+        ParameterError: an activation or initialisation that does not exist, or no hidden unit.
+    """
+    if settings.activation not in ACTIVATIONS:
+        raise ParameterError(f"activation is {settings.activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
+    if settings.init not in INITS:
+        raise ParameterError(f"init is {settings.init!r}; expected one of {', '.join(INITS)}.")
+    if settings.hidden < 1:
+        raise ParameterError(f"hidden is {settings.hidden}; expected 1 or more.")
+    rng = np.random.default_rng([settings.seed, 0])
+
+    def layer(fan_in: int, shape: tuple[int, int], units: int):
+        if settings.init == "torch":
+            bound = fan_in**-0.5
+            return rng.uniform(-bound, bound, shape), rng.uniform(-bound, bound, units)
+        draw = {"uniform": lambda: rng.uniform(-0.1, 0.1, shape), "zeros": lambda: np.zeros(shape),
+                "normal": lambda: rng.normal(0, 0.1, shape)}[settings.init]  # fmt: skip
+        return draw(), np.zeros(units)
+
+    w1, b1 = layer(inputs, (inputs, settings.hidden), settings.hidden)
+    w2, b2 = layer(settings.hidden, (classes, settings.hidden), classes)
+    return OneHidden(w1, b1, w2, b2, settings.activation)
+
+
+def train(
+    settings: Settings, x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray,
+    start: OneHidden | None = None,
+) -> Course:  # fmt: skip
+    """Train one network, one example a step, and measure both sets after every epoch.
+
+    Args:
+        settings: the run.
+        x, x_val: examples, (N, inputs); anything that converts to float64.
+        y, y_val: labels, (N,), 0 to classes - 1.
+        start: weights to start from instead of `initial(settings, ...)`; they are copied.
+
+    Raises:
+        DataError: examples and labels that do not fit together.
+        ParameterError: unknown names, or sizes below 1.
+    """
+    x, y, x_val, y_val = _checked(x, y, x_val, y_val)
+    if settings.optimizer not in OPTIMIZERS:
+        raise ParameterError(f"optimizer is {settings.optimizer!r}; expected one of {', '.join(OPTIMIZERS)}.")
+    if min(settings.epochs, settings.batch) < 1:
+        raise ParameterError(f"epochs is {settings.epochs} and batch {settings.batch}; expected 1 or more of both.")
+    classes = int(max(y.max(), y_val.max())) + 1
+    net = initial(settings, x.shape[1], classes) if start is None else start.copy()
+    if net.w1.shape[0] != x.shape[1] or net.b2.size < classes:
+        raise DataError(f"The weights are for {net.w1.shape[0]} inputs and {net.b2.size} classes, "
+                        f"the examples have {x.shape[1]} and {classes}.")  # fmt: skip
+    rng = np.random.default_rng([settings.seed, 1])
+    order = np.arange(len(y))
+    ink, ink_val = _nonzero(x), _nonzero(x_val)
+    weights = (net.w1, net.b1, net.w2, net.b2)
+    # gradients of a batch, and Adam's two running means; a per-example run needs none of them
+    spare = [tuple(np.zeros_like(w) for w in weights) for _ in range(3)]
+    accuracy, each = np.empty((settings.epochs, 2)), np.empty(len(y))
+    train_loss, val_losses = np.empty(settings.epochs), np.empty((settings.epochs, len(y_val)))
+    kind, adam, steps = ACTIVATIONS.index(net.activation), settings.optimizer == "adam", 0
+    for epoch in range(settings.epochs):
+        if settings.shuffle:
+            order = rng.permutation(len(y))
+        if settings.batch == 1 and not adam:
+            _epoch(weights, *ink, y, order, settings.lr, settings.l2, kind)
+        else:
+            steps = _epoch_of_batches(weights, *spare, *ink, y, order, settings.batch, settings.lr, settings.l2,
+                                      kind, adam, steps)  # fmt: skip
+        accuracy[epoch, 0] = _evaluate(weights, *ink, y, kind, each)
+        train_loss[epoch] = each.mean()
+        accuracy[epoch, 1] = _evaluate(weights, *ink_val, y_val, kind, val_losses[epoch])
+    # pixels with ink are multiplied twice, forward and for their gradient; the second layer has three products
+    operations.add(settings.epochs * settings.hidden * (4 * np.count_nonzero(x) + 6 * len(y) * classes))
+    return Course(train_loss, val_losses.mean(1), accuracy[:, 0], accuracy[:, 1], val_losses, net)
+
+
+def train_all(
+    runs: Sequence[Settings], x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray,
+    threads: int | None = None, progress: str | None = None,
+) -> list[Course]:  # fmt: skip
+    """Train all `runs` side by side, the largest first, and return their courses in the order given.
+
+    The loop lets go of Python's lock, so that threads are enough. A run's numbers do not depend on
+    what runs beside it.
+
+    Args:
+        runs: the settings of each.
+        x, y, x_val, y_val: as for `train`.
+        threads: how many at once; by default the cores that this process may use.
+        progress: label of a plain progress bar; None shows none.
+    """
+    data = _checked(x, y, x_val, y_val)
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    costly_first = sorted(range(len(runs)), key=lambda i: -runs[i].hidden * runs[i].epochs)
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        waiting = {pool.submit(train, runs[i], *data): i for i in costly_first}
+        done = tqdm(as_completed(waiting), progress, len(runs), disable=progress is None, mininterval=5, ncols=80)
+        courses = {waiting[run]: run.result() for run in done}
+    return [courses[i] for i in range(len(runs))]
+
+
+def evaluate(net: OneHidden, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy (0..1) of a network on examples (N, inputs) and labels (N,)."""
+    x, y, _, _ = _checked(x, y, x, y)
+    each = np.empty(len(y))
+    weights, kind = (net.w1, net.b1, net.w2, net.b2), ACTIVATIONS.index(net.activation)
+    accuracy = _evaluate(weights, *_nonzero(x), y, kind, each)
+    return float(each.mean()), accuracy
+
+
+def _checked(x, y, x_val, y_val):
+    x, x_val = (np.ascontiguousarray(a, dtype=np.float64) for a in (x, x_val))
+    y, y_val = (np.ascontiguousarray(a, dtype=np.int64) for a in (y, y_val))
+    for a, b, name in ((x, y, "training"), (x_val, y_val, "validation")):
+        if a.ndim != 2 or len(a) != len(b) or not len(b):
+            raise DataError(f"The {name} set has examples of shape {a.shape} and {len(b)} labels; "
+                            "expected (N, inputs) and N, at least one.")  # fmt: skip
+        if b.min() < 0:
+            raise DataError(f"The {name} set has a label {b.min()}; expected 0 or more.")
+    if x.shape[1] != x_val.shape[1]:
+        raise DataError(f"Training examples have {x.shape[1]} values, validation examples {x_val.shape[1]}.")
+    return x, y, x_val, y_val
+
+
+def _nonzero(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where each row begins (N + 1,), and columns and values of all non-zero inputs, row after row.
+
+    Three quarters of a letter's pixels are paper and add nothing, neither forwards nor to a gradient.
+    """
+    rows, columns = np.nonzero(x)
+    return np.searchsorted(rows, np.arange(len(x) + 1)), columns, x[rows, columns]
+
+
+# Sums may be taken in another order (so that they use the wide registers); NaN and infinity stay themselves.
+_fast = {"reassoc", "contract"}
+
+
+@njit(nogil=True, fastmath=_fast)
+def _forward(weights, columns, values, kind, hidden, logp):
+    """Write the hidden values and the log probabilities of one example."""
+    w1, b1, w2, b2 = weights
+    for j in range(hidden.size):
+        hidden[j] = b1[j]
+    for i in range(columns.size):
+        line, value = w1[columns[i]], values[i]
+        for j in range(hidden.size):
+            hidden[j] += value * line[j]
+    for j in range(hidden.size):
+        if kind == 0:
+            hidden[j] = 1.0 / (1.0 + np.exp(-hidden[j]))
+        elif kind == 1:
+            hidden[j] = np.tanh(hidden[j])
+        else:
+            hidden[j] = max(hidden[j], 0.0)
+    top, total = -np.inf, 0.0
+    for k in range(logp.size):
+        score = b2[k]
+        for j in range(hidden.size):
+            score += w2[k, j] * hidden[j]
+        logp[k] = score
+        top = max(top, score)
+    for k in range(logp.size):
+        total += np.exp(logp[k] - top)
+    top += np.log(total)
+    for k in range(logp.size):
+        logp[k] -= top
+
+
+@njit(nogil=True)
+def _slope(kind, h):
+    """Return an activation's derivative, from its value."""
+    if kind == 0:
+        return h * (1.0 - h)
+    if kind == 1:
+        return 1.0 - h * h
+    return 1.0 if h > 0.0 else 0.0
+
+
+@njit(nogil=True, fastmath=_fast)
+def _epoch(weights, first, columns, values, y, order, lr, l2, kind):
+    """Take one step of gradient descent for every example, in the order given; weights change in place."""
+    w1, b1, w2, b2 = weights
+    hidden, delta, logp = np.empty(b1.size), np.empty(b1.size), np.empty(b2.size)
+    keep = 1.0 - lr * l2
+    for n in order:
+        ink, value = columns[first[n] : first[n + 1]], values[first[n] : first[n + 1]]
+        _forward(weights, ink, value, kind, hidden, logp)
+        for j in range(b1.size):
+            delta[j] = 0.0
+        for k in range(b2.size):
+            error = np.exp(logp[k]) - (1.0 if k == y[n] else 0.0)  # derivative of cross-entropy by the score
+            b2[k] -= lr * error
+            for j in range(b1.size):
+                delta[j] += error * w2[k, j]  # by the old weight, before it moves
+                w2[k, j] = keep * w2[k, j] - lr * error * hidden[j]
+        for j in range(b1.size):
+            delta[j] *= lr * _slope(kind, hidden[j])
+            b1[j] -= delta[j]
+        if l2 != 0.0:
+            for i in range(w1.shape[0]):
+                for j in range(b1.size):
+                    w1[i, j] *= keep
+        for i in range(ink.size):
+            line, v = w1[ink[i]], value[i]
+            for j in range(b1.size):
+                line[j] -= v * delta[j]
+
+
+@njit(nogil=True, fastmath=_fast)
+def _epoch_of_batches(
+    weights, gradients, means, squares, first, columns, values, y, order, batch, lr, l2, kind, adam, steps
+):
+    """As `_epoch`, with a step for every `batch` examples; return how many steps were taken in all."""
+    w1, b1, w2, b2 = weights
+    g1, gb1, g2, gb2 = gradients
+    hidden, delta, logp = np.empty(b1.size), np.empty(b1.size), np.empty(b2.size)
+    for start in range(0, order.size, batch):
+        some = order[start : start + batch]
+        _begin(g1.ravel(), w1.ravel(), l2)
+        _begin(gb1, b1, 0.0)
+        _begin(g2.ravel(), w2.ravel(), l2)
+        _begin(gb2, b2, 0.0)
+        for n in some:
+            ink, value = columns[first[n] : first[n + 1]], values[first[n] : first[n + 1]]
+            _forward(weights, ink, value, kind, hidden, logp)
+            for j in range(b1.size):
+                delta[j] = 0.0
+            for k in range(b2.size):
+                error = (np.exp(logp[k]) - (1.0 if k == y[n] else 0.0)) / some.size
+                gb2[k] += error
+                for j in range(b1.size):
+                    delta[j] += error * w2[k, j]
+                    g2[k, j] += error * hidden[j]
+            for j in range(b1.size):
+                delta[j] *= _slope(kind, hidden[j])
+                gb1[j] += delta[j]
+            for i in range(ink.size):
+                line, v = g1[ink[i]], value[i]
+                for j in range(b1.size):
+                    line[j] += v * delta[j]
+        steps += 1
+        rate, second = lr / (1.0 - 0.9**steps), 1.0 / (1.0 - 0.999**steps)
+        _step(w1.ravel(), g1.ravel(), means[0].ravel(), squares[0].ravel(), lr, adam, rate, second)
+        _step(b1, gb1, means[1], squares[1], lr, adam, rate, second)
+        _step(w2.ravel(), g2.ravel(), means[2].ravel(), squares[2].ravel(), lr, adam, rate, second)
+        _step(b2, gb2, means[3], squares[3], lr, adam, rate, second)
+    return steps
+
+
+@njit(nogil=True)
+def _begin(g, w, l2):
+    """Begin a batch's gradient (n,) with that of the weight decay."""
+    for i in range(g.size):
+        g[i] = l2 * w[i]
+
+
+@njit(nogil=True, fastmath=_fast)
+def _step(w, g, mean, square, lr, adam, rate, second):
+    """Move weights (n,) along their gradients; `rate` and `second` hold Adam's corrections for its first steps."""
+    if adam:
+        for i in range(w.size):
+            mean[i] = 0.9 * mean[i] + 0.1 * g[i]
+            square[i] = 0.999 * square[i] + 0.001 * g[i] * g[i]
+            w[i] -= rate * mean[i] / (np.sqrt(second * square[i]) + 1e-8)
+    else:
+        for i in range(w.size):
+            w[i] -= lr * g[i]
+
+
+@njit(nogil=True, fastmath=_fast)
+def _evaluate(weights, first, columns, values, y, kind, each):
+    """Write every example's cross-entropy into `each` (N,) and return the accuracy."""
+    hidden, logp = np.empty(weights[1].size), np.empty(weights[3].size)
+    hits = 0
+    for n in range(y.size):
+        ink, value = columns[first[n] : first[n + 1]], values[first[n] : first[n + 1]]
+        _forward(weights, ink, value, kind, hidden, logp)
+        each[n] = -logp[y[n]]
+        best = 0
+        for k in range(1, logp.size):
+            best = k if logp[k] > logp[best] else best
+        hits += best == y[n]
+    return hits / y.size

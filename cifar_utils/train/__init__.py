@@ -1,0 +1,22 @@
+"""Training loops: one network, many small ones at once, triplets; and what is kept of a training."""
+
+from .loop import History, evaluate, fit, seed_everything
+from .triplets import (
+    FixedTriplets,
+    TripletBatches,
+    TripletIndex,
+    TripletNetwork,
+    batch_hard_loss,
+    distance,
+    hinge,
+    semi_hard_loss,
+    supervised_contrastive_loss,
+    triplet_loss,
+    triplet_margin_loss,
+)
+
+__all__ = [
+    "FixedTriplets", "History", "TripletBatches", "TripletIndex", "TripletNetwork", "batch_hard_loss", "distance",
+    "evaluate", "fit", "hinge", "seed_everything", "semi_hard_loss", "supervised_contrastive_loss", "triplet_loss",
+    "triplet_margin_loss",
+]  # fmt: skip

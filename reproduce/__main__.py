@@ -1,0 +1,172 @@
+"""The command line: `python -m reproduce run | reproduce | publish | book | readme | store | list | data`."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+
+from cifar_utils.errors import CifarUtilsError, ParameterError
+
+from . import constraints, params
+
+#: What a file system says that is full, read-only or not ours.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out one command; return the exit status (0 done, 1 failed, 2 wrong call)."""
+    args = _parser().parse_args(arguments)
+    try:
+        return args.call(args) or 0
+    except ParameterError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except CifarUtilsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        print(f"{error.filename or 'A file'} cannot be written: {error.strerror}. What was finished before is "
+              "unharmed; mend that and run the same again.", file=sys.stderr)  # fmt: skip
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; the next run continues from the last epoch saved.", file=sys.stderr)
+        return 130
+
+
+def _run(args) -> int | None:
+    from . import runner, workflow
+
+    if args.profile not in params.PROFILES:
+        params.for_profile("", args.profile)  # raises, with a suggestion
+    if args.all == bool(args.name):
+        raise ParameterError("Give either one notebook's name or --all.")
+    if args.profile != "smoke":
+        for line in workflow.missing_by_hand(workflow.chosen(args.name)):
+            print(line, file=sys.stderr, flush=True)
+    if args.all:
+        if args.p or args.again:
+            raise ParameterError("-p and --again are for one notebook; they do not go with --all.")
+        if left := runner.run_all(args.profile, args.time_budget, args.threads):
+            print(f"The time is up; the next call continues with {', '.join(left)}.")
+        return 0
+    if args.time_budget:
+        raise ParameterError("--time-budget goes with --all.")
+    path = runner.run(
+        args.name, args.profile, params.from_command_line(args.p), args.threads, wait=args.wait, again=args.again
+    )
+    apart = f" (apart: its parameters are not profile {args.profile}'s)"
+    told = "" if path.parent == runner.run_dir(args.profile) else apart
+    print(f"{path.stem}: done, {path.relative_to(runner.root())}{told}")
+    return 0
+
+
+def _reproduce(args) -> int:
+    from . import workflow
+
+    return workflow.reproduce(args.profile, args.only, args.cores)
+
+
+def _data(args) -> None:
+    from . import workflow
+
+    for line in workflow.data_status(args.names):
+        print(line)
+
+
+def _publish(args) -> None:
+    from .publish import publish, refresh
+    from .runner import notebooks
+
+    for name in args.names or notebooks():
+        if args.text:
+            kept = refresh(name)
+            print(f"{name}: " + (f"stays as it was run, {kept}" if kept else "has the present text"))
+        else:
+            print(f"published {publish(name, args.profile, args.replace).name}")
+
+
+def _book(args) -> None:
+    from .book import build as book
+
+    index = book.build_profile(args.profile) if args.profile else book.build_published()
+    print(f"Open {index.relative_to(book.root())} in a browser.")
+
+
+def _readme(args) -> None:
+    from cifar_utils.paths import root
+
+    from .book import build as book
+
+    book.update_readme(root() / "README.md", root() / "results")
+
+
+def _store(args) -> None:
+    from . import runner
+
+    for name in args.names or runner.notebooks():
+        print(f"{name}: outputs of {runner.store_outputs(name)} cells stored")
+
+
+def _list(args) -> None:
+    from .runner import notebooks
+
+    for name in notebooks():
+        print(name)
+        for p in params.declared(name).values():
+            print(f"    {p.name}: {p.type} = {p.default!r}  # {p.help} {constraints.shown(p.rules)}".rstrip(" #"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reproduce", description=__doc__)
+    sub = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = sub.add_parser("run", help="execute a notebook (or --all) into runs/PROFILE")
+    run.add_argument("name", nargs="?", help="notebook, such as a1_q1_softmax_regression")
+    run.add_argument("--profile", default="smoke", help="smoke (default), quick or full")
+    run.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
+    run.add_argument("--all", action="store_true", help="every notebook that is not up to date")
+    run.add_argument("--time-budget", type=float, metavar="SECONDS", help="with --all: stop after so long")
+    run.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads; the last digits depend on them")
+    run.add_argument("--again", action="store_true", help="run also what is up to date")
+    run.add_argument("--wait", action="store_true", help="wait for another run of the same notebook")
+    run.set_defaults(call=_run)
+
+    reproduce = sub.add_parser("reproduce", help="run every notebook, render the book of these runs")
+    reproduce.add_argument("--profile", default="smoke", help="smoke (default), quick or full")
+    reproduce.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these notebooks and what they need")
+    reproduce.add_argument("--cores", type=_at_least_one, default=2, metavar="N", help="CPU cores, 2 by default")
+    reproduce.set_defaults(call=_reproduce)
+
+    publish = sub.add_parser("publish", help="copy finished runs into the book")
+    publish.add_argument("names", nargs="*", help="notebooks; all by default")
+    publish.add_argument("--profile", default="quick")
+    publish.add_argument("--replace", action="store_true", help="let quick replace full")
+    publish.add_argument("--text", action="store_true", help="no new run: only mend the text of what is published")
+    publish.set_defaults(call=_publish)
+
+    book = sub.add_parser("book", help="render the published chapters, or the runs of a profile")
+    book.add_argument("--profile", help="render runs/PROFILE into _build/PROFILE instead")
+    book.set_defaults(call=_book)
+
+    sub.add_parser("readme", help="write the table of results into README.md").set_defaults(call=_readme)
+    store = sub.add_parser("store", help="store the outputs that nbval compares in the source notebooks")
+    store.add_argument("names", nargs="*", help="notebooks; all by default")
+    store.set_defaults(call=_store)
+    sub.add_parser("list", help="list notebooks and their parameters").set_defaults(call=_list)
+    data = sub.add_parser("data", help="say which data is here, which will be fetched and which to get by hand")
+    data.add_argument("names", nargs="*", help="notebooks; all by default")
+    data.set_defaults(call=_data)
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

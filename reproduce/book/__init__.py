@@ -1,0 +1,1 @@
+"""The book: what is generated for it, and how it is built."""

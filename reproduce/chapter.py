@@ -1,0 +1,242 @@
+"""What every notebook does around its experiment: check parameters, show a card, report, conclude."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from IPython.display import display
+
+from cifar_utils import environment, operations
+from cifar_utils.data import sets as data_module
+from cifar_utils.device import autocast_dtype, float64_device, pick_device
+from cifar_utils.errors import LedgerError, ParameterError, RunError
+from cifar_utils.measure import plots
+from cifar_utils.measure.stats import Summary, in_words
+from cifar_utils.paths import root
+
+from . import cards, params
+from .ledger import Claim, Measurement, judge, load_claims, show_found
+from .record import RECORD_MIME, code_fingerprint, ledger_fingerprint
+
+
+def start(name: str, namespace: dict, question: str) -> Chapter:
+    """Begin a chapter: check its parameters, set the house style, show the header card.
+
+    Args:
+        name: the notebook's name, such as `a1_q1_softmax_regression`.
+        namespace: the notebook's `globals()`; its parameters are checked by name and type, and
+            replaced by their converted values.
+        question: what the chapter answers, for the card.
+
+    Raises:
+        ParameterError: papermill was given a parameter that the notebook does not declare, or one has a wrong
+            type or a value outside its declared range.
+    """
+    allowed = params.declared(name)
+    params.known(_injected(namespace.get("In", [])), allowed)
+    if missing := [key for key in allowed if key not in namespace]:
+        raise ParameterError(f"Parameter {missing[0]} has no value yet; run the notebook's parameters cell first.")
+    values = params.check({key: namespace[key] for key in allowed}, allowed)
+    namespace.update(values)
+    return Chapter(name, values, question)
+
+
+def _injected(cells: Sequence[str]) -> list[str]:
+    """Return the names that papermill's own cell sets, the last of IPython's `In` that it wrote; also misspelt ones.
+
+    Other globals may be anything: in JupyterLab this cell runs again after all the others.
+    """
+    written = [cell for cell in cells if cell.split("\n", 1)[0] == "# Parameters"]
+    nodes = ast.parse(written[-1]).body if written else []
+    return [target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+
+
+class Chapter:
+    """One run of one notebook: its parameters, its measurements and its record.
+
+    Attributes:
+        name: the notebook's name.
+        params: checked parameters, by name; `profile`, `data`, `device` and `seeds` are in every notebook.
+        device: `torch.device` that the run uses; the CPU instead of an Apple GPU, which has no float64, in
+            chapters without a parameter `precision`.
+        autocast: what its parameter `precision` means there: `torch.bfloat16`, or None for float32.
+        full_scale: whether measurements count at the report's scale; set it where the notebook knows.
+    """
+
+    def __init__(self, name: str, values: dict, question: str):
+        self.name, self.params, self.question = name, values, question
+        if values["profile"] not in params.PROFILES:
+            raise ParameterError(f"profile is {values['profile']!r}; expected one of {params.PROFILES}.")
+        self.device = pick_device(values["device"])
+        if "precision" not in values:  # chapters whose arithmetic is float64, or too small to gain from a GPU
+            self.device = float64_device(self.device)
+        self.autocast = autocast_dtype(values.get("precision", "float32"), self.device)
+        self.report_id = name.split("_")[0]
+        self.full_scale = True
+        self._code, self._environment = code_fingerprint(name), environment.describe(self.device)
+        self._claims = {k: c for k, c in load_claims().items() if c.notebook == name}
+        self._found: dict[str, Measurement] = {}
+        self._numbers: dict[str, str] = {}
+        self._data: dict = {}
+        self._started, self._operations = time.perf_counter(), operations.total()
+        self._when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        plots.use_house_style()
+        plots.stamp("sample data" if self.is_sample else "")
+        self._card = display(cards.Html(cards.header(self.record(), question)), display_id=True)
+
+    @property
+    def number_format(self) -> str:
+        """What networks compute in, `float32` or `bfloat16`; sums and weights are float32 in both."""
+        return "float32" if self.autocast is None else "bfloat16"
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether this run uses the embedded sample data."""
+        return self.params["data"] == "sample"
+
+    def load(self, dataset: str, **options) -> data_module.Dataset:
+        """Return `cifar_utils.data.load(dataset)` on the chapter's device, and note its provenance."""
+        found = data_module.load(dataset, data=self.params["data"], device=self.device, **options)
+        # one set may be loaded twice, the second time only a part of it: both belong in the record
+        first = self._data.setdefault(dataset, found.provenance)
+        if first["sizes"] != found.provenance["sizes"]:
+            self._data[f"{dataset}, {len(found.train)} training images"] = found.provenance
+        return found
+
+    def uses(self, provenance: dict) -> None:
+        """Note what else was read from files, such as a network's weights; nothing for an empty `provenance`."""
+        if provenance:
+            self._data[provenance["name"]] = provenance
+
+    def scaled_down(self, why: str) -> None:
+        """Say that the following measurements and figures are smaller than the report's, and how."""
+        self.full_scale = False
+        if not self.is_sample:
+            plots.stamp(f"scaled down: {why}")
+
+    def at_full_scale(self) -> None:
+        """Say that the following measurements and figures are as large as the report's."""
+        self.full_scale = True
+        plots.stamp("sample data" if self.is_sample else "")
+
+    def report(self, claim_id: str, value: float | Summary, note: str = "") -> None:
+        """Report what was found for a claim, in the claim's unit; the text is glued under the id.
+
+        Raises:
+            LedgerError: the ledger has no such claim for this notebook.
+        """
+        if claim_id not in self._claims:
+            raise LedgerError(
+                f"{claim_id} is not a claim of notebook {self.name}; add it to claims/{self.report_id}.yml "
+                f"or use one of {', '.join(self._claims) or 'none yet'}."
+            )
+        found = Measurement.of(value, self.full_scale, note)
+        self._found[claim_id] = found
+        self.glue(claim_id, show_found(self._claims[claim_id], found))
+        self.glue(f"{claim_id}.verdict", judge(self._claims[claim_id], found, self.is_sample))
+
+    def glue(self, name: str, text: str) -> None:
+        """Make `text` available to prose as {glue:text}`name` (and keep it in the record); NaN is put into words."""
+        text = in_words(str(text))
+        self._numbers[name] = text
+        prefix = "application/papermill.record/"  # what myst-nb looks for; the reader sees nothing here
+        display(
+            {f"{prefix}text/plain": repr(text)},
+            metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
+            raw=True,
+        )
+
+    def checkpoint(self, tag: str) -> Path | None:
+        """Return the file for `fit(checkpoint=...)`, so that a killed run continues; None outside the runner.
+
+        The folder's name holds a hash of parameters, code and `_arithmetic`: a run that would go on to other
+        numbers never continues this one.
+        """
+        base = os.environ.get("CIFAR_UTILS_RUN_DIR")
+        if base is None:
+            return None
+        return Path(base) / "checkpoints" / self.name / self._digest() / f"{tag}.safetensors"
+
+    def _digest(self) -> str:
+        """Return the name of the folder of this run's checkpoints."""
+        what = [self.params, self._code, self._arithmetic()]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+
+    def _arithmetic(self) -> list:
+        """Return what decides how sums are rounded: device, number format, and the threads that share them."""
+        return [self.device.type, self.number_format, environment.threads(self.device)]
+
+    def artifact(self, file: str, of: str | None = None) -> Path:
+        """Return the path of a file that notebook `of` (default: this one) leaves for later notebooks.
+
+        Raises:
+            RunError: another notebook's file is asked for and is not there.
+        """
+        usual = root() / "runs" / self.params["profile"]
+        path = Path(os.environ.get("CIFAR_UTILS_RUN_DIR", usual)) / "artifacts" / (of or self.name) / file
+        if of is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif not path.exists():
+            path = usual / "artifacts" / of / file  # for a run with parameters of its own, which lies elsewhere
+        if of is not None and not path.exists():
+            profile = self.params["profile"]
+            raise RunError(f"{self.name} needs {file} of {of} at profile {profile}; "
+                           f"run it first: python -m reproduce run {of} --profile {profile}")  # fmt: skip
+        return path
+
+    def record(self) -> dict:
+        """Return everything that is stored beside this run's numbers, JSON-ready."""
+        measurements = {
+            key: {
+                **asdict(found),
+                "verdict": judge(self._claims[key], found, self.is_sample),
+                "text": show_found(self._claims[key], found),
+            }
+            for key, found in self._found.items()
+        }
+        return {
+            "notebook": self.name,
+            "question": self.question,
+            "report": self.report_id,
+            "profile": self.params["profile"],
+            "parameters": self.params,
+            "sample": self.is_sample,
+            "precision": self.number_format,
+            "environment": self._environment,
+            "data": self._data,
+            "code": self._code,
+            "ledger": ledger_fingerprint(self.name),
+            "checkpoint": self._digest(),
+            "operations": operations.total() - self._operations,
+            "started": self._when,
+            "duration_s": round(time.perf_counter() - self._started, 1),
+            "measurements": measurements,
+            "numbers": self._numbers,
+        }
+
+    def verdicts(self) -> str:
+        """Return one line a claim, with its verdict and nothing that changes with rounding: for nbval."""
+        rows = self.record()["measurements"].items()
+        return "\n".join(f"{key:<45} {row['verdict']}" for key, row in rows)
+
+    def finish(self) -> None:
+        """Show the ledger table, complete the header card, and leave the record in the notebook.
+
+        Raises:
+            LedgerError: a claim of this notebook was not reported.
+        """
+        if missing := set(self._claims) - set(self._found):
+            raise LedgerError(f"{self.name} did not report {', '.join(sorted(missing))}.")
+        record = self.record()
+        self._card.update(cards.Html(cards.header(record, self.question, finished=True)))
+        rows: list[tuple[Claim, dict]] = [(self._claims[k], m) for k, m in record["measurements"].items()]
+        table = cards.ledger_table(rows)
+        display({"text/html": table, "text/plain": self.verdicts(), RECORD_MIME: record}, raw=True)

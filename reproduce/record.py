@@ -1,0 +1,79 @@
+"""The record that an executed notebook carries: its own results, inseparable from its pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from cifar_utils import fingerprint
+from cifar_utils.errors import RunError
+from cifar_utils.paths import root
+
+from . import params
+from .ledger import load_claims
+
+#: The mime type of the record among the outputs of a notebook's last cell.
+RECORD_MIME = "application/vnd.cifar-utils.record+json"
+
+
+def record_of(path: Path) -> dict:
+    """Return the record that an executed notebook carries.
+
+    Raises:
+        RunError: it carries none, so it did not reach its end.
+    """
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in reversed(notebook["cells"]):
+        for output in cell.get("outputs", []):
+            if RECORD_MIME in output.get("data", {}):
+                return output["data"][RECORD_MIME]
+    raise RunError(f"{path.name} carries no results: its last cell must call finish().")
+
+
+def write_json(path: Path, content: dict, sort_keys: bool = True) -> None:
+    """Write JSON (a record, or a notebook with its keys in their own order), all or nothing."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=sort_keys) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, all or nothing: on a full disk, or when the process is killed, the old one stays."""
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def code_cells(name: str) -> list[str]:
+    """Return the code of a notebook's cells but its parameters, whose values stand in every record."""
+    notebook = json.loads(params.notebook_path(name).read_text(encoding="utf-8"))
+    return [
+        "".join(cell["source"])
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+    ]
+
+
+def code_files(name: str) -> list[Path]:
+    """Return the files of `cifar_utils` that a notebook's numbers depend on; the engine's change none."""
+    return fingerprint.used_files(code_cells(name), root() / "cifar_utils")
+
+
+def code_fingerprint(name: str) -> str:
+    """Return a sum over what a notebook's numbers depend on: its code and the code of `cifar_utils` that it uses.
+
+    Comments, docstrings and text do not count.
+    """
+    return fingerprint.of_code(code_cells(name), root() / "cifar_utils")
+
+
+def ledger_fingerprint(name: str) -> str:
+    """Return a hash of the claims that a notebook answers, which its page shows and judges."""
+    claims = [repr(claim) for claim in load_claims().values() if claim.notebook == name]
+    return hashlib.sha256("\n".join(claims).encode()).hexdigest()[:16]

@@ -1,0 +1,377 @@
+"""Execute notebooks with papermill: checked parameters, one run at a time, nothing lost, errors in one screen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from cifar_utils.errors import ParameterError, RunError
+from cifar_utils.paths import chapter_name, chapters, notebook_path, root
+
+from . import kernels, params, versions
+from .record import code_fingerprint, ledger_fingerprint, record_of, write_json
+
+# jsonschema would read a grammar of internationalised addresses for 3 s; notebooks have none to check
+sys.modules.setdefault("rfc3987_syntax", None)
+
+_BAR = re.compile(r"\d+%\|.*\|")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def run_dir(profile: str, own: dict | None = None) -> Path:
+    """Return the folder for runs at `profile`: `runs/PROFILE`, or `runs/PROFILE+NAME=VALUE` where parameters differ.
+
+    A run with parameters of its own is another run: it neither replaces the profile's nor passes for it.
+    """
+    if not own:
+        return root() / "runs" / profile
+    text = ",".join(f"{key}={json.dumps(value)}" for key, value in own.items())
+    plain = re.sub(r"[^\w.,=+-]", "", text)[:80]
+    if plain != text:
+        plain += "~" + hashlib.sha256(text.encode()).hexdigest()[:6]
+    return root() / "runs" / f"{profile}+{plain}"
+
+
+def needs() -> dict[str, list[str]]:
+    """Return which notebooks must have run before a notebook (`notebooks/needs.yml`).
+
+    Raises:
+        ParameterError: the file names a notebook that does not exist.
+    """
+    path = root() / "notebooks" / "needs.yml"
+    table = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
+    return {chapter_name(name): [chapter_name(other) for other in others] for name, others in table.items()}
+
+
+def notebooks() -> list[str]:
+    """Return the names of all notebooks, each behind those it needs, otherwise in alphabetical order.
+
+    Raises:
+        ParameterError: notebooks need each other in a circle.
+    """
+    required, ordered = needs(), []
+
+    def place(name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise ParameterError(f"notebooks/needs.yml: {' needs '.join((*above, name))}, which is a circle.")
+        for other in required.get(name, []):
+            place(other, (*above, name))
+        if name not in ordered:
+            ordered.append(name)
+
+    for name in chapters():
+        place(name, ())
+    return ordered
+
+
+def run(
+    name: str,
+    profile: str = "smoke",
+    overrides: dict | None = None,
+    threads: int | None = None,
+    wait: bool = False,
+    again: bool = False,
+) -> Path:
+    """Execute one notebook and write `runs/PROFILE/NAME.ipynb` and `.json`, unless a finished run is there.
+
+    A run that was killed continues from the last epoch that its trainings saved. What an earlier run
+    left stays until this one is finished.
+
+    Args:
+        name: notebook, by name or path.
+        profile: `smoke`, `quick` or `full`.
+        overrides: parameters on top of the profile's; where they differ from it, the folder is `run_dir`'s own.
+        threads: CPU threads of the kernel, on which the last digits depend; the environment's by default.
+        wait: wait for another run of the same notebook instead of refusing.
+        again: run also what is finished.
+
+    Returns:
+        The executed notebook.
+
+    Raises:
+        ParameterError: unknown notebook, profile or parameter, or a wrong type.
+        RunError: a cell failed, the kernel died or did not start, or another run of the same notebook is under way.
+    """
+    name, overrides = chapter_name(name), overrides or {}
+    if "profile" in overrides:
+        raise ParameterError("The parameter profile is set by --profile, not by -p.")
+    # `profile` itself is a parameter, so that the page can say what it was run at
+    values = params.for_profile(name, profile, {**overrides, "profile": profile})
+    usual = versions.parameters(name, profile)
+    folder = run_dir(profile, {key: values[key] for key in overrides if values[key] != usual[key]})
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.ipynb"
+    with _alone(folder, name, wait):
+        record = None if again else finished(folder, name, usual | values)
+        if record:
+            _refresh(target, record)
+            tidy(folder, name)
+            print(f"{name}: up to date (--again runs it once more)", flush=True)
+            return target
+        print(f"{name}: running at profile {profile}{_expected(name, profile)}", flush=True)
+        _execute(name, values, folder, threads)
+    return target
+
+
+@contextmanager
+def _alone(folder: Path, name: str, wait: bool) -> Iterator[None]:
+    """Keep other runs of the same notebook out of a folder."""
+    where = folder.relative_to(root())
+    lock = FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise RunError(f"Another run of {name} is under way in {where}; wait for it or stop it.") from None
+        print(f"{name}: waiting for another run of it in {where}", flush=True)
+        lock.acquire(timeout=1e9)  # endless is refused for a lock of this very process
+    except NotImplementedError:  # some clusters' file systems know no locks; Snakemake has its own
+        print(f"{name}: {where} cannot be locked, so see to it that nothing else runs {name} there", flush=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _expected(name: str, profile: str) -> str:
+    """Return in words how long the published run took, so that a long silence is no surprise; empty where unknown."""
+    with suppress(OSError, ValueError, KeyError):
+        record = json.loads((root() / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        if record["profile"] == profile:
+            return f" (the published run took {record['duration_s'] / 60:.1f} min)"
+    return ""
+
+
+def _execute(name: str, values: dict, folder: Path, threads: int | None) -> None:
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    draft, failed, log = (folder / f"{name}.{end}" for end in ("partial.ipynb", "failed.ipynb", "kernel.log"))
+    failed.unlink(missing_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(Path("notebooks") / f"{name}.ipynb") if Path.cwd() == root() else str(notebook_path(name)),
+            str(draft),
+            parameters=values,
+            cwd=str(root()),
+            kernel_name="python3",  # for papermill to know the language; the kernel is the manager's
+            kernel_manager_class=kernels.manager(folder, log, threads),
+            engine_name=kernels.engine(),
+            shutdown_kernel="immediate",  # its results are here, and it has nothing to tidy up
+            start_timeout=180,
+            progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],  # ipykernel warns of its own default transport
+        )
+    except papermill.PapermillExecutionError as error:
+        os.replace(draft, failed)
+        raise RunError(_one_screen(name, error, failed)) from None
+    except (DeadKernelError, CellTimeoutError):
+        raise RunError(
+            f"{name}: the kernel died (killed, or out of memory{_last_words(log)}). Run it again: its trainings "
+            "continue from the last epoch that they saved."
+        ) from None
+    except RuntimeError as error:
+        raise RunError(
+            f"{name}: the kernel did not start ({error}{_last_words(log)}). If that stays so, install the "
+            "requirements anew: pip install -r requirements.txt"
+        ) from None
+    finally:
+        log.unlink(missing_ok=True)
+    _seal(draft, folder / f"{name}.ipynb")
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    return "".join(f"; it said: {line.strip()[:200]}" for line in [line for line in lines if line.strip()][-1:])
+
+
+def _seal(draft: Path, target: Path) -> None:
+    """Put an executed notebook, without this machine's traces, and its record in the place of an older run."""
+    record, notebook = record_of(draft), json.loads(draft.read_text(encoding="utf-8"))
+    meta = notebook["metadata"].get("papermill", {})
+    meta["input_path"] = f"notebooks/{target.name}"
+    meta["output_path"] = None
+    meta.pop("environment_variables", None)
+    for cell in notebook["cells"]:
+        outputs = cell.get("outputs", [])
+        # progress bars: of use while it ran, noise afterwards
+        cell_outputs = [o for o in outputs if not (o.get("name") == "stderr" and _is_progress("".join(o["text"])))]
+        if cell["cell_type"] == "code":
+            cell["outputs"] = cell_outputs
+        tags = cell["metadata"].get("tags", [])
+        if "injected-parameters" in tags and "hide-input" not in tags:
+            tags.append("hide-input")  # the header card comes first for a reader
+    write_json(target, notebook, sort_keys=False)
+    write_json(target.with_suffix(".json"), record)
+    draft.unlink()
+
+
+def _is_progress(text: str) -> bool:
+    """Whether a text holds nothing but progress bars."""
+    return all(_BAR.search(line) for line in re.split(r"[\r\n]+", text) if line.strip())
+
+
+def store_outputs(name: str) -> int:
+    """Run `name` at its defaults and store the outputs of its `nbval-check-output` cells in the source.
+
+    What the run cost, and its parameters, are stored in the notebook's metadata under `smoke`. Cells that
+    a program such as Colab left without an id are given one.
+
+    Returns:
+        How many cells were stored; all other cells are stored without output.
+    """
+    import nbformat
+
+    executed = run(name)
+    ran = iter(versions.code_cells(json.loads(executed.read_text(encoding="utf-8"))))
+    path, stored = notebook_path(name), 0
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    if (notebook["nbformat"], notebook["nbformat_minor"]) < (4, 5):
+        notebook = nbformat.v4.upgrade(nbformat.from_dict(notebook))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        outputs, checked = next(ran)["outputs"], "nbval-check-output" in cell["metadata"].get("tags", [])
+        # nbval takes a cell with outputs but without a count for one that was never run
+        cell["outputs"], cell["execution_count"] = (outputs, 1) if checked else ([], None)
+        stored += checked
+        if checked and any(o.get("name") == "stderr" for o in cell["outputs"]):
+            raise RunError(
+                f"{name}: a cell tagged nbval-check-output writes to stderr, which is never the same twice."
+            )
+    record = record_of(executed)
+    notebook["metadata"]["smoke"] = {key: record[key] for key in ("operations", "parameters")}
+    write_json(path, notebook, sort_keys=False)
+    return stored
+
+
+def _one_screen(name: str, error, failed: Path) -> str:
+    source = [line for line in error.source.splitlines() if line.strip()][:8]
+    trace = _ANSI.sub("", "\n".join(error.traceback)).splitlines()[-12:]
+    return "\n".join(
+        [f"{name}: cell {error.exec_count} raised {error.ename}: {str(error.evalue)[:800]}", "", "The cell begins:"]
+        + [f"    {line[:110]}" for line in source]
+        + ["", "The traceback ends:"]
+        + [f"    {line[:110]}" for line in trace]
+        + ["", f"The notebook as far as it came: {failed.relative_to(root())}"]
+    )
+
+
+def is_fresh(name: str, profile: str) -> bool:
+    """Whether `runs/PROFILE` holds a finished run of the present code, notebook, claims and parameters."""
+    return finished(run_dir(profile), name, versions.parameters(name, profile)) is not None
+
+
+def finished(folder: Path, name: str, wanted: dict) -> dict | None:
+    """Return the record of a finished run of the present code, notebook and claims with the parameters `wanted`.
+
+    A run that began before one that it needs was finished does not count: it read what that one left before.
+    """
+    path = folder / f"{name}.ipynb"
+    try:
+        record = record_of(path)
+    except (OSError, ValueError, KeyError, RunError):
+        return None
+    now = (wanted, code_fingerprint(name), ledger_fingerprint(name))
+    if (record["parameters"], record["code"], record.get("ledger")) != now:
+        return None
+    began = _when(path, "start_time")
+    ends = (_when(run_dir(record["profile"]) / f"{other}.ipynb", "end_time") for other in needs().get(name, []))
+    return None if any(end and began and end > began for end in ends) else record
+
+
+def _when(path: Path, which: str) -> datetime | None:
+    """Return when papermill began or ended a run; None where there is no such run."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        meta = json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]
+        return datetime.fromisoformat(meta[which])
+    return None
+
+
+def _refresh(path: Path, record: dict) -> None:
+    """Take present text over into a finished run, and write its record anew where a kill came between the two."""
+    executed = json.loads(path.read_text(encoding="utf-8"))
+    now = versions.with_present_text(executed, record["notebook"])
+    if versions.text_of(now) != versions.text_of(executed):
+        write_json(path, now, sort_keys=False)
+    beside = path.with_suffix(".json")
+    if not beside.exists() or json.loads(beside.read_text(encoding="utf-8")) != record:
+        write_json(beside, record)
+
+
+def tidy(folder: Path, name: str) -> None:
+    """Remove the checkpoints of the finished run of `name` in a folder; those of other settings stay.
+
+    Never called by the run itself: until somebody else has found it finished, its checkpoints are its safety.
+    """
+    with suppress(OSError, ValueError, KeyError, RunError):
+        own = folder / "checkpoints" / name / record_of(folder / f"{name}.ipynb")["checkpoint"]
+        shutil.rmtree(own, ignore_errors=True)
+        own.parent.rmdir()  # where nothing else is in it
+
+
+def run_all(profile: str, time_budget: float | None = None, threads: int | None = None) -> list[str]:
+    """Run every notebook that is not fresh, in order; return the names left over when the time is up.
+
+    Each runs in its own process. One that is still going when the budget ends is interrupted, and
+    continues from its last saved epoch at the next call. One that fails does not keep the others
+    from running, except those that need it.
+
+    Raises:
+        RunError: at least one notebook failed; named, after all others have run.
+    """
+    deadline = time.monotonic() + time_budget if time_budget else None
+    required, failed, left = needs(), [], []
+    for name in notebooks():
+        if is_fresh(name, profile):
+            print(f"{name}: up to date", flush=True)
+            tidy(run_dir(profile), name)
+            continue
+        if blocked := [n for n in required.get(name, []) if n in failed or n in left]:
+            print(f"{name}: not run, because {', '.join(blocked)} did not finish", flush=True)
+            (left if set(blocked) <= set(left) else failed).append(name)
+            continue
+        remaining = None if deadline is None else deadline - time.monotonic()
+        if remaining is not None and remaining <= 0:
+            left.append(name)
+            continue
+        outcome = _in_own_process(name, profile, remaining, threads)
+        if outcome == "time is up":
+            left.append(name)
+        elif outcome != "done":
+            failed.append(name)
+    if failed:
+        raise RunError(f"Failed: {', '.join(failed)}." + (f" Not run yet: {', '.join(left)}." if left else ""))
+    return left
+
+
+def _in_own_process(name: str, profile: str, seconds: float | None, threads: int | None) -> str:
+    command = [sys.executable, "-m", "reproduce", "run", name, "--profile", profile]
+    command += ["--threads", str(threads)] if threads else []
+    child = subprocess.Popen(command, cwd=root(), start_new_session=True)
+    try:
+        return "done" if child.wait(seconds) == 0 else "failed"
+    except subprocess.TimeoutExpired:
+        return "time is up"
+    finally:
+        if child.poll() is None:  # also when this process itself is interrupted
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()

@@ -1,0 +1,187 @@
+"""Around Snakemake: what is said before a long start, whose lock it is, and what a cluster's jobs wait for."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from cifar_utils.errors import RunError
+from cifar_utils.files import sources
+from cifar_utils.paths import chapter_name, notebook_path, root
+
+from . import runner
+from .book import build as book
+from .book import scoreboard
+from .params import PROFILES, for_profile
+
+#: Why Slurm keeps a job that it will never start, whatever else ends: it asks for more than there is.
+NEVER = ("PartitionConfig", "BadConstraints", "PartitionNodeLimit", "PartitionTimeLimit")
+
+_kept_open: list[int] = []  # a lock ends with its file descriptor, so also with a killed process
+
+
+def chosen(only: str | list[str] | None) -> list[str]:
+    """Return the notebooks that `only` names (a list, or a text with commas or spaces); all by default.
+
+    Raises:
+        ParameterError: one of them is not one of the project's notebooks.
+    """
+    given = re.split(r"[,\s]+", only.strip()) if isinstance(only, str) else only or []
+    return [chapter_name(name) for name in given if name] or runner.notebooks()
+
+
+def reproduce(profile: str, only: list[str], cores: int) -> int:
+    """Run notebooks with Snakemake, then render the book of these runs; return the exit status.
+
+    A notebook that fails does not keep the others, or the book of the others, from being made.
+
+    Raises:
+        ParameterError: unknown profile or notebook.
+        RunError: no notebook was finished, or Jupyter Book fails.
+        OSError: the project's folder cannot be written to.
+    """
+    names = chosen(only)
+    for name in names:
+        for_profile(name, profile)
+    (root() / ".snakemake").mkdir(exist_ok=True)
+    with tempfile.TemporaryFile(dir=root() / ".snakemake"):
+        pass  # a project that cannot be written to is said so here in one sentence, by snakemake in forty lines
+    if profile != "smoke":
+        for line in missing_by_hand(names):
+            print(line, file=sys.stderr, flush=True)
+    config = [f"profile={profile}", *([f"only={','.join(names)}"] if only else [])]
+    # a smoke run waits for its kernel now and then: one run more than cores keeps all of them busy
+    at_once = cores + 1 if profile == "smoke" else cores
+    status = _in_own_group(
+        [sys.executable, "-m", "snakemake", "--quiet", "rules", "--cores", str(at_once), "--resources", "gpu=1",
+         "--keep-going", "--rerun-incomplete", "--config", *config]
+    )  # fmt: skip
+    if status and not scoreboard.read_records(runner.run_dir(profile)):
+        raise RunError("No notebook was finished, so there is no book to make; what went wrong stands above.")
+    print("Rendering the book of these runs", flush=True)
+    print(f"Open {book.build_profile(profile).relative_to(root())} in a browser.")
+    return status
+
+
+def _in_own_group(command: list[str]) -> int:
+    """Run a command in the project; end it and all that it started when this process is told to end.
+
+    Raises:
+        KeyboardInterrupt: this process was interrupted or terminated, and the command has ended.
+    """
+    child = subprocess.Popen(command, cwd=root(), start_new_session=True)
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        return child.wait()
+    finally:
+        while child.poll() is None:
+            try:
+                os.killpg(child.pid, signal.SIGINT)
+                child.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+        signal.signal(signal.SIGTERM, before)
+
+
+def data_status(names: list[str]) -> list[str]:
+    """Return a line for every data set that notebooks need: whether it is here, and who needs it."""
+    return [f"{state.sentence} Needed by {', '.join(who)}." for state, who in _needed(chosen(names))]
+
+
+def missing_by_hand(names: list[str]) -> list[str]:
+    """Return a line for every data set that must be got by hand before these notebooks can run on real data."""
+    return [
+        f"{state.sentence} Until then these fail, and the rest is made: {', '.join(who)}."
+        for state, who in _needed(names)
+        if state.state == "by hand"
+    ]
+
+
+def _needed(names: list[str]) -> list[tuple[sources.Status, list[str]]]:
+    users: dict[str, list[str]] = {}
+    for name in names:
+        for need in sources.needed(notebook_path(name)):
+            users.setdefault(need, []).append(name)
+    return [(state, users[state.name]) for state in sources.status(users)]
+
+
+def unlock_if_alone() -> None:
+    """Remove Snakemake's locks of this folder if no Snakemake that reads this Snakefile is alive here.
+
+    Snakemake's own lock outlives a `kill -9`; the one taken here, shared among all that are alive, does not.
+    """
+    try:
+        import fcntl
+
+        Path(".snakemake").mkdir(exist_ok=True)
+        handle = os.open(".snakemake/alive", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(".snakemake/locks", ignore_errors=True)
+        except BlockingIOError:
+            print("Another make reproduce or snakemake is at work in this folder.", file=sys.stderr, flush=True)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        _kept_open.append(handle)
+    except (ImportError, OSError):
+        return  # no such locks on this system or disk: Snakemake's own remain
+
+
+def withdraw_stale(names: list[str], profile: str) -> None:
+    """Remove the stamps of runs that are not there, or not of the present code, so that Snakemake makes them."""
+    for name in names:
+        stamp = runner.run_dir(profile) / f"{name}.done"
+        if stamp.exists() and not runner.is_fresh(name, profile):
+            stamp.unlink()
+
+
+def watch_queue(every: float = 30) -> None:
+    """Say, while Snakemake waits for Slurm, why jobs are pending; each reason once."""
+    threading.Thread(target=_watch, args=(every,), daemon=True).start()
+
+
+def _watch(every: float) -> None:
+    told: set[tuple[str, str]] = set()
+    while True:
+        time.sleep(every)
+        command = ["squeue", "-h", "-t", "PENDING", "-u", getpass.getuser(), "-o", "%i|%k|%C|%m|%l|%r"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        for line in pending(done.stdout):
+            if line not in told:
+                told.add(line)
+                print(line, file=sys.stderr, flush=True)
+
+
+def pending(queue: str) -> list[str]:
+    """Return a sentence for every notebook's job that waits in a queue.
+
+    Args:
+        queue: what `squeue` says, `id|comment|cpus|memory|time limit|reason` a line.
+    """
+    found = []
+    for line in queue.splitlines():
+        job, comment, cpus, memory, limit, reason = line.split("|", 5)
+        match = re.fullmatch(rf"rule_notebook_wildcards_(?:{'|'.join(PROFILES)})_(.*)", comment)
+        if not match:
+            continue
+        asks = f"{cpus} CPUs, {memory} of memory and {limit}"
+        if reason in NEVER:
+            found.append(
+                f"{match[1]}: job {job} can never start ({reason}): no node of its partition has {asks}. Stop with "
+                "Ctrl-C and ask for less, such as --set-threads notebook=2 --set-resources notebook:mem_mb=4000."
+            )
+        else:
+            found.append(f"{match[1]}: job {job} waits in the queue ({reason}) for {asks}.")
+    return found
