@@ -5,17 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from .ledger import Claim, load_reports, show_reported
-
-#: A sign for every verdict, so that it can be told apart without colour.
-SIGNS = {
-    "reproduced": "✓",
-    "differs": "≠",
-    "corrected": "✎",
-    "not resolved": "?",
-    "not run at full scale": "◔",
-    "sample data": "⚠",
-    "not run": "·",
-}
+from .verdict import Verdict
 
 
 class Html:
@@ -33,7 +23,8 @@ class Html:
 
 def badge(verdict: str) -> str:
     """Return the verdict with its sign as HTML."""
-    return f'<span class="cu-badge cu-{verdict.replace(" ", "-")}">{SIGNS[verdict]}&nbsp;{verdict}</span>'
+    verdict = Verdict(verdict)  # a record holds it as text
+    return f'<span class="cu-badge {verdict.style}">{verdict.sign}&nbsp;{verdict}</span>'
 
 
 def header(record: dict, question: str, finished: bool = False) -> str:
@@ -73,7 +64,7 @@ def _number_format(record: dict) -> dict[str, str]:
 
 def _profile_note(record: dict) -> str:
     if record["sample"]:
-        return f" {badge('sample data')} nothing on this page says anything about the report"
+        return f" {badge(Verdict.SAMPLE_DATA)} nothing on this page says anything about the report"
     return {
         "quick": " (real data, two CPU cores; experiments that are smaller than the report's are marked)",
         "full": " (real data, one GPU)",

@@ -23,8 +23,9 @@ from cifar_utils.measure.stats import Summary, in_words
 from cifar_utils.paths import root
 
 from . import cards, params
-from .ledger import Claim, Measurement, judge, load_claims, show_found
+from .ledger import Claim, Measurement, load_claims, show_found
 from .record import RECORD_MIME, code_fingerprint, ledger_fingerprint
+from .verdict import judge
 
 
 def start(name: str, namespace: dict, question: str) -> Chapter:
@@ -127,21 +128,30 @@ class Chapter:
         self.full_scale = True
         plots.stamp("sample data" if self.is_sample else "")
 
-    def report(self, claim_id: str, value: float | Summary, note: str = "") -> None:
+    def report(self, claim_id: str, value: float | Summary, note: str = "", fitted: bool = False) -> None:
         """Report what was found for a claim, in the claim's unit; the text is glued under the id.
 
+        Args:
+            claim_id: a claim of this notebook.
+            value: what was found.
+            note: one sentence for the table.
+            fitted: whether the report's number helped to choose the setting that `value` was measured with.
+
         Raises:
-            LedgerError: the ledger has no such claim for this notebook.
+            LedgerError: the ledger has no such claim for this notebook, or nothing could be fitted to it.
         """
         if claim_id not in self._claims:
             raise LedgerError(
                 f"{claim_id} is not a claim of notebook {self.name}; add it to claims/{self.report_id}.yml "
                 f"or use one of {', '.join(self._claims) or 'none yet'}."
             )
-        found = Measurement.of(value, self.full_scale, note)
+        claim = self._claims[claim_id]
+        if fitted and not claim.can_be_fitted:
+            raise LedgerError(f"{claim_id} is a {claim.kind}, which holds or does not; only experiments are fitted.")
+        found = Measurement.of(value, self.full_scale, note, fitted)
         self._found[claim_id] = found
-        self.glue(claim_id, show_found(self._claims[claim_id], found))
-        self.glue(f"{claim_id}.verdict", judge(self._claims[claim_id], found, self.is_sample))
+        self.glue(claim_id, show_found(claim, found))
+        self.glue(f"{claim_id}.verdict", judge(claim, found, self.is_sample))
 
     def glue(self, name: str, text: str) -> None:
         """Make `text` available to prose as {glue:text}`name` (and keep it in the record); NaN is put into words."""

@@ -1,4 +1,4 @@
-"""The ledger: what each report claims, and the verdict that a measurement earns."""
+"""The ledger: what each report claims, and what a notebook found for it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,6 @@ REPORTS = ("a1", "a3", "nndl", "rdfia", "hw3")
 KINDS = ("measured", "direction", "derivation", "setting")
 COMPARISONS = ("equal", "greater", "less")
 
-#: Every verdict, with what it means to a reader.
-VERDICTS = {
-    "reproduced": "Our run, or the mathematics, agrees with the report within the stated tolerance.",
-    "differs": "Our run, at the report's scale, gives something else, and the interval excludes the report.",
-    "corrected": "The report's statement contradicts mathematics or its own numbers; the right value is shown.",
-    "not resolved": "The interval is too wide to decide; more seeds would.",
-    "not run at full scale": "Measured on less data or fewer epochs than the report's; no verdict yet.",
-    "sample data": "Run on the embedded sample data; says nothing about the report.",
-    "not run": "No result yet.",
-}
-
 _ID = re.compile(r"[a-z0-9]+(\.[a-z0-9_]+){2,3}")
 
 
@@ -50,6 +39,7 @@ class Claim:
         unit: `%` for percent, `points` for differences of percentages, otherwise a word; may be empty.
         tolerance: how far from `value` still agrees, in `unit`.
         comparison: how our value should stand to `value`: `equal`, `greater` or `less`.
+        fitted: whether the claim's own number helped to choose the setting that it is compared with.
     """
 
     id: str
@@ -61,6 +51,12 @@ class Claim:
     unit: str = ""
     tolerance: float = 0.0
     comparison: str = "equal"
+    fitted: bool = False
+
+    @property
+    def can_be_fitted(self) -> bool:
+        """Whether it takes an experiment, whose setting could be chosen so that the number comes out."""
+        return self.kind in ("measured", "direction")
 
     @property
     def report(self) -> str:
@@ -86,6 +82,8 @@ class Claim:
             refuse(f"a {self.kind} claim needs the report's value")
         if self.kind == "direction" and self.comparison == "equal" and not self.tolerance:
             refuse("a direction 'equal' needs a tolerance: how small an effect counts as none")
+        if self.fitted and not self.can_be_fitted:
+            refuse(f"a {self.kind} cannot be fitted; it holds or does not")
         for name in ("where", "says", "notebook"):
             if not str(getattr(self, name) or "").strip():
                 refuse(f"{name} is empty")
@@ -154,6 +152,7 @@ class Measurement:
         method: how the interval came about.
         full_scale: whether the run was as large as the report's.
         note: one sentence for the table.
+        fitted: whether the report's number helped to choose the setting that this was measured with.
     """
 
     value: float | None
@@ -163,63 +162,19 @@ class Measurement:
     method: str = ""
     full_scale: bool = True
     note: str = ""
+    fitted: bool = False
 
     def __post_init__(self):
         if self.value is not None and not math.isfinite(self.value):
             object.__setattr__(self, "value", None)
 
     @classmethod
-    def of(cls, value: float | Summary, full_scale: bool = True, note: str = "") -> Measurement:
+    def of(cls, value: float | Summary, full_scale: bool = True, note: str = "", fitted: bool = False) -> Measurement:
         """Return the measurement for a plain number or a `Summary`."""
         if not isinstance(value, Summary):
-            return cls(float(value), full_scale=full_scale, note=note)
+            return cls(float(value), full_scale=full_scale, note=note, fitted=fitted)
         low, high = (value.low, value.high) if value.has_interval else (None, None)
-        return cls(value.mean, low, high, value.n, value.method, full_scale, note)
-
-
-def judge(claim: Claim, found: Measurement, sample: bool) -> str:
-    """Return the verdict, a key of `VERDICTS`, that a measurement earns for a claim.
-
-    A measured value is `reproduced` when the mean lies within the tolerance; where only the
-    interval reaches there, it is `not resolved`. A direction needs the whole interval on one side.
-    Derivations and settings are exact: what does not agree is `corrected`.
-    """
-    if sample:
-        return "sample data"
-    if claim.kind in ("derivation", "setting"):
-        return "reproduced" if _agrees(claim, found.value) else "corrected"
-    if not found.full_scale:
-        return "not run at full scale"
-    if found.value is None:
-        return "differs"
-    low = found.value if found.low is None else found.low
-    high = found.value if found.high is None else found.high
-    if claim.kind == "measured":
-        if _agrees(claim, found.value):
-            return "reproduced"
-        return "not resolved" if _reaches(claim, low, high) else "differs"
-    if found.low is None:
-        return "not resolved"  # a direction without an interval is an anecdote
-    if _agrees(claim, low) and _agrees(claim, high):
-        return "reproduced"
-    return "not resolved" if _reaches(claim, low, high) else "differs"
-
-
-def _agrees(claim: Claim, value: float | None) -> bool:
-    if value is None:
-        return False
-    target, slack = claim.value or 0.0, claim.tolerance * (1 + 1e-9) + 1e-12
-    if claim.comparison == "greater":
-        return value > target - (slack if claim.tolerance else 0)
-    if claim.comparison == "less":
-        return value < target + (slack if claim.tolerance else 0)
-    return abs(value - target) <= slack
-
-
-def _reaches(claim: Claim, low: float, high: float) -> bool:
-    """Whether some value between `low` and `high` would agree with the claim."""
-    target = claim.value or 0.0
-    return any(_agrees(claim, v) for v in (low, high, min(max(target, low), high)))
+        return cls(value.mean, low, high, value.n, value.method, full_scale, note, fitted)
 
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

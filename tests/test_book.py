@@ -11,7 +11,8 @@ from cifar_utils.paths import root
 from reproduce import params, versions
 from reproduce.book import build as book
 from reproduce.book import scoreboard
-from reproduce.ledger import REPORTS, VERDICTS, Claim, Measurement, Report, judge
+from reproduce.ledger import REPORTS, Claim, Measurement, Report
+from reproduce.verdict import Verdict, judge
 
 NOTEBOOK = "a1_q1_softmax_regression"
 
@@ -131,7 +132,7 @@ def test_the_scoreboard_has_a_row_for_every_claim_and_escapes_its_text(results):
     assert "<a1.q1.good>" not in html and "Statement &lt;a1.q1.good&gt;" in html
     names = json.loads(scoreboard.filters().split(">", 1)[1].removesuffix("</script>"))
     assert list(names) == ["report", "kind", "verdict"]
-    assert len(names["verdict"]) == len(VERDICTS)
+    assert len(names["verdict"]) == len(Verdict)
 
 
 def test_the_readme_table_is_rewritten_between_its_markers_and_only_there(tmp_path, results):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,19 +10,19 @@ import yaml
 
 from cifar_utils.errors import LedgerError
 from cifar_utils.measure.stats import summarise
+from cifar_utils.paths import root
 from reproduce.ledger import (
     KINDS,
     REPORTS,
-    VERDICTS,
     Claim,
     Measurement,
-    judge,
     load_claims,
     load_reports,
     show,
     show_found,
     show_reported,
 )
+from reproduce.verdict import Verdict, judge
 
 BASE = {"id": "a1.q1.accuracy", "where": "Table 1", "says": "It is 38 %", "kind": "measured", "notebook": "a1_x",
         "value": 38.0}  # fmt: skip
@@ -202,8 +204,43 @@ def test_verdicts(said, found, verdict):
 
 
 def test_every_verdict_can_be_reached():
-    reached = {verdict for *_, verdict in CASES} | {"sample data", "not run at full scale", "not run"}
-    assert reached == set(VERDICTS)
+    reached = {verdict for *_, verdict in CASES} | {"sample data", "not run at full scale", "fitted", "not run"}
+    assert reached == set(Verdict)
+
+
+@pytest.mark.parametrize(("said", "found", "verdict"), CASES)
+def test_what_helped_to_choose_its_setting_is_fitted_however_well_it_agrees(said, found, verdict):
+    chosen = replace(Measurement(*found), fitted=True)
+    if not said.can_be_fitted:
+        assert judge(said, chosen, sample=False) == verdict
+        with pytest.raises(LedgerError, match=f"a {said.kind} cannot be fitted; it holds or does not"):
+            replace(said, fitted=True)
+        return
+    for claimed, measured in ((said, chosen), (replace(said, fitted=True), Measurement(*found))):
+        assert judge(claimed, measured, sample=False) == "fitted"
+        assert judge(claimed, measured, sample=True) == "sample data"
+        assert judge(claimed, replace(measured, full_scale=False), sample=False) == "not run at full scale"
+
+
+def test_every_verdict_has_a_sign_a_rank_and_a_colour_of_its_own():
+    css = (root() / "book/_static/style.css").read_text()
+    colours = [re.search(rf"\.{v.style} {{ (.*?) }}", css)[1] for v in Verdict]
+    for each in ([v.sign for v in Verdict], [v.rank for v in Verdict], [v.meaning for v in Verdict], colours):
+        assert len(set(each)) == len(Verdict)
+    assert all(len(v.sign) == 1 and v.meaning.endswith(".") for v in Verdict)
+    assert set(re.findall(r"\.(cu-[a-z-]+) { --cu-ink", css)) == {v.style for v in Verdict}
+
+
+def test_a_verdict_is_the_string_that_records_hold():
+    assert json.loads(json.dumps({"verdict": Verdict.NOT_FULL_SCALE})) == {"verdict": "not run at full scale"}
+    assert Verdict("not run at full scale") is Verdict.NOT_FULL_SCALE and f"{Verdict.DIFFERS}" == "differs"
+    assert Verdict.NOT_RESOLVED.signed == "? not resolved" and Verdict.NOT_RESOLVED.slug == "not-resolved"
+
+
+def test_what_published_records_hold_can_be_read():
+    for path in [p for p in (root() / "results").glob("*.json") if p.stem != "benchmarks"]:
+        for found in json.loads(path.read_text())["measurements"].values():
+            Verdict(found.pop("verdict")), found.pop("text"), Measurement(**found)
 
 
 def test_measurement_of_numbers_and_summaries():

@@ -11,12 +11,10 @@ from pathlib import Path
 
 from cifar_utils.errors import RunError
 
-from ..cards import SIGNS, badge
-from ..ledger import VERDICTS, Claim, Measurement, judge, load_reports, show_found, show_reported
+from ..cards import badge
+from ..ledger import Claim, Measurement, load_reports, show_found, show_reported
 from ..record import write_text
-
-#: Verdicts that settle a claim, one way or the other.
-DECIDED = ("reproduced", "corrected", "differs")
+from ..verdict import Verdict, judge
 
 #: How many rows the README shows at most; the scoreboard has them all.
 README_ROWS = 15
@@ -39,13 +37,13 @@ class Row:
     Attributes:
         claim: the claim.
         found: the measurement, or None.
-        verdict: key of `VERDICTS`, judged now and not read from the record.
+        verdict: judged now and not read from the record.
         profile: profile of the run, empty where there is none.
     """
 
     claim: Claim
     found: Measurement | None = None
-    verdict: str = "not run"
+    verdict: Verdict = Verdict.NOT_RUN
     profile: str = ""
 
     @property
@@ -91,10 +89,10 @@ def rows(records: dict[str, dict]) -> list[Row]:
     return table
 
 
-def counts(table: Iterable[Row]) -> dict[str, int]:
+def counts(table: Iterable[Row]) -> dict[Verdict, int]:
     """Return how many rows have each verdict; verdicts that nobody has are left out."""
     found = Counter(row.verdict for row in table)
-    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+    return {verdict: found[verdict] for verdict in Verdict if found[verdict]}
 
 
 def sentence(table: Sequence[Row]) -> str:
@@ -102,7 +100,7 @@ def sentence(table: Sequence[Row]) -> str:
     if not table:
         return "The ledger holds no claim yet."
     by = counts(table)
-    waiting = by.pop("not run", 0)
+    waiting = by.pop(Verdict.NOT_RUN, 0)
     if not by:
         return f"{_many(waiting, 'claim').capitalize()} in the ledger, none run yet."
     parts = [f"{n} {verdict}" for verdict, n in by.items()]
@@ -117,13 +115,12 @@ def most_telling(table: Sequence[Row], limit: int) -> list[Row]:
     Reports take turns, so that one with many claims does not crowd out the others; within a report
     corrected and differing claims come before open and reproduced ones.
     """
-    rank = {v: i for i, v in enumerate(("corrected", "differs", "not resolved", "reproduced"))}
-    judged = [row for row in table if row.verdict != "not run"]
+    judged = [row for row in table if row.verdict != Verdict.NOT_RUN]
     queues: dict[str, list[Row]] = {}
     for row in judged:
         queues.setdefault(row.claim.report, []).append(row)
     for queue in queues.values():
-        queue.sort(key=lambda row: rank.get(row.verdict, len(rank)))
+        queue.sort(key=lambda row: row.verdict.rank)
     chosen: set[str] = set()
     while len(chosen) < min(limit, len(judged)):
         for queue in queues.values():
@@ -138,8 +135,8 @@ def most_telling(table: Sequence[Row], limit: int) -> list[Row]:
 def tiles(table: Sequence[Row], page: str = "scoreboard.html") -> str:
     """Return one tile a verdict with its count, each a link to the scoreboard filtered by it."""
     lines = [
-        f'<a class="cu-tile cu-{_slug(verdict)}" href="{page}?verdict={_slug(verdict)}" '
-        f'title="{escape(VERDICTS[verdict])}"><b>{n}</b><span>{SIGNS[verdict]}&nbsp;{verdict}</span></a>'
+        f'<a class="cu-tile {verdict.style}" href="{page}?verdict={verdict.slug}" '
+        f'title="{escape(verdict.meaning)}"><b>{n}</b><span>{verdict.sign}&nbsp;{verdict}</span></a>'
         for verdict, n in counts(table).items()
     ]
     return f'<div class="cu-tiles">{"".join(lines)}</div>' if lines else "<p>The ledger holds no claim yet.</p>"
@@ -174,7 +171,7 @@ def _html_row(row: Row, page: str | None, search: bool) -> str:
     data = ""
     if search:
         data = (f' id="{claim.id}" data-report="{claim.report}" data-kind="{claim.kind}" '
-                f'data-verdict="{_slug(row.verdict)}"')  # fmt: skip
+                f'data-verdict="{row.verdict.slug}"')  # fmt: skip
     return (
         f'<tr{data}><td data-label="The report says"><b>{says}</b><br><small>{" · ".join(small)}</small>{note}</td>'
         f'<td data-label="Reported">{escape(row.reported)}</td>'
@@ -188,7 +185,7 @@ def filters() -> str:
     names = {
         "report": {r.id: [r.id.upper(), f"{r.title} ({r.course})"] for r in load_reports().values()},
         "kind": {kind: [kind, meaning] for kind, meaning in KINDS_IN_WORDS.items()},
-        "verdict": {_slug(v): [f"{SIGNS[v]} {v}", meaning] for v, meaning in VERDICTS.items()},
+        "verdict": {v.slug: [v.signed, v.meaning] for v in Verdict},
     }
     text = json.dumps(names, ensure_ascii=False).replace("<", "\\u003c")
     return f'<script type="application/json" id="cu-filter-names">{text}</script>'
@@ -196,7 +193,7 @@ def filters() -> str:
 
 def verdict_list() -> str:
     """Return every verdict with its badge and meaning."""
-    body = "".join(f"<dt>{badge(v)}</dt><dd>{escape(meaning)}</dd>" for v, meaning in VERDICTS.items())
+    body = "".join(f"<dt>{badge(v)}</dt><dd>{escape(v.meaning)}</dd>" for v in Verdict)
     return f'<dl class="cu-verdicts">{body}</dl>'
 
 
@@ -206,7 +203,7 @@ def verdict_list() -> str:
 def readme_table(results: Path) -> str:
     """Return the Markdown table reported | reproduced | verdict of the most telling judged claims."""
     table = rows(read_records(results))
-    judged = sum(row.verdict != "not run" for row in table)
+    judged = sum(row.verdict != Verdict.NOT_RUN for row in table)
     if not judged:
         return "No chapter is published yet."
     lines = ["| Claim | Reported | Reproduced | Verdict |", "|---|---|---|---|"]
@@ -216,8 +213,7 @@ def readme_table(results: Path) -> str:
             report = row.claim.report
             lines.append(f"| **{report.upper()}: {cell(load_reports()[report].title)}** | | | |")
         says = f"[{cell(row.claim.says)}](book/chapters/{row.claim.notebook}.ipynb)"
-        verdict = f"{SIGNS[row.verdict]} {row.verdict}"
-        lines.append(f"| {says} | {cell(row.reported)} | {cell(row.reproduced)} | {verdict} |")
+        lines.append(f"| {says} | {cell(row.reported)} | {cell(row.reproduced)} | {row.verdict.signed} |")
     if judged > README_ROWS:
         lines += ["", f"These are {README_ROWS} of {judged} judged claims; the book's scoreboard has all of them."]
     return "\n".join(lines)
@@ -246,10 +242,6 @@ def replace_between(text: str, name: str, new: str, file: str = "text") -> str:
         raise RunError(f"{file} must hold {begin} and {end} once each, in this order.")
     before, _, rest = text.partition(begin)
     return f"{before}{begin}\n{new}\n{end}{rest.partition(end)[2]}"
-
-
-def _slug(verdict: str) -> str:
-    return verdict.replace(" ", "-")
 
 
 def _many(n: int, what: str) -> str:
