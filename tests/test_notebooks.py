@@ -8,8 +8,9 @@ import yaml
 
 from cifar_utils.paths import notebook_path, root
 from reproduce import params, runner, versions
-from reproduce.ledger import Measurement, judge, load_claims
+from reproduce.ledger import Measurement, load_claims
 from reproduce.record import record_of
+from reproduce.verdict import judge
 
 NAMES = runner.notebooks()
 PUBLISHED = sorted(p.stem for p in (root() / "results").glob("*.json") if p.stem != "benchmarks")
