@@ -20,7 +20,7 @@ def of_code(sources: Iterable[str], package: Path = PACKAGE) -> str:
     sources = list(sources)
     digest = hashlib.sha256()
     for source in sources:
-        digest.update(_meaning(source).encode())
+        digest.update(meaning(source).encode())
     for path in used_files(sources, package):
         digest.update(f"\0{path.relative_to(package.parent).as_posix()}\0{_of_file(path, path.stat())}".encode())
     return digest.hexdigest()[:16]
@@ -85,10 +85,10 @@ def _of_file(path: Path, stat) -> str:
 
 @cache
 def _remembered(path: Path, changed: int, size: int) -> str:
-    return hashlib.sha256(_meaning(path.read_text(encoding="utf-8")).encode()).hexdigest()
+    return hashlib.sha256(meaning(path.read_text(encoding="utf-8")).encode()).hexdigest()
 
 
-def _meaning(source: str) -> str:
+def meaning(source: str) -> str:
     """Return the syntax tree of `source` in one canonical form, without docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):

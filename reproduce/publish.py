@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import yaml
+
 from cifar_utils.errors import RunError
 from cifar_utils.paths import chapter_name, root
 
@@ -61,7 +63,7 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
             )
     chapter.parent.mkdir(parents=True, exist_ok=True)
     results.parent.mkdir(parents=True, exist_ok=True)
-    write_json(chapter, versions.with_present_text(executed, name), sort_keys=False)
+    _write(chapter, executed, name)
     write_json(results, record)
     return chapter
 
@@ -82,8 +84,17 @@ def refresh(name: str) -> str:
     executed, record = _read(chapter), _read(results)
     if changed := versions.code_changes(executed, name) or versions.parameter_changes(record):
         return changed
-    write_json(chapter, versions.with_present_text(executed, name), sort_keys=False)
+    _write(chapter, executed, name)
     return ""
+
+
+def _write(chapter: Path, executed: dict, name: str) -> None:
+    """Write a chapter with the present text and, where the book says what repository is its own, Colab's cell."""
+    notebook, configuration = versions.with_present_text(executed, name), root() / "_config.yml"
+    if configuration.exists():
+        repository = yaml.safe_load(configuration.read_text(encoding="utf-8"))["repository"]["url"]
+        notebook = versions.for_colab(notebook, repository)
+    write_json(chapter, notebook, sort_keys=False)
 
 
 def _read(path: Path) -> dict:

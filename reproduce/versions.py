@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import json
 
+from cifar_utils import fingerprint
+
 from . import params
+
+#: The cell of `for_colab`; it leaves no name behind that a notebook could take for a parameter.
+_FOR_COLAB = """\
+import sys
+
+if "google.colab" in sys.modules:  # Colab opens this file alone: fetch the project around it
+    get_ipython().system(
+        "git clone -q {repository} /content/project && pip install -q -e '/content/project[chapters]'"
+    )
+    sys.path.insert(0, "/content/project")"""
 
 
 def parameters(name: str, profile: str) -> dict:
@@ -28,21 +40,38 @@ def parameter_changes(record: dict) -> str:
 def code_changes(executed: dict, name: str) -> str:
     """Return in words what code of the present notebook an executed one did not run; empty where there is none.
 
-    The parameters cell does not count: what it says stands in the record, value by value.
+    Layout and comments do not count. Nor does the parameters cell: what it says stands in the record,
+    value by value.
     """
-    now = [_source(c) for c in _notebook(name)["cells"] if c["cell_type"] == "code" and not _is(c, "parameters")]
+    now = [_source(cell) for cell in code_cells(_notebook(name)) if not _is(cell, "parameters")]
     then = [_source(cell) for cell in code_cells(executed) if not _is(cell, "parameters")]
-    if now == then:
-        return ""
     if len(now) != len(then):
         return f"it had {len(then)} code cells and has now {len(now)}"
-    first = next(at for at, (a, b) in enumerate(zip(now, then, strict=True)) if a != b)
-    return f"the code cell that begins {then[first].strip().splitlines()[0][:60]!r} is another now"
+    for new, old in zip(now, then, strict=True):
+        if new != old and _meaning(new) != _meaning(old):
+            return f"the code cell that begins {old.strip().splitlines()[0][:60]!r} is another now"
+    return ""
 
 
-def code_cells(executed: dict) -> list[dict]:
-    """Return the code cells of an executed notebook that its source has too, in the same order."""
-    return [c for c in executed["cells"] if c["cell_type"] == "code" and not _is(c, "injected-parameters")]
+def code_cells(notebook: dict) -> list[dict]:
+    """Return the code cells that a source notebook and its executed copies have in common, in order.
+
+    What was put into a copy does not count: its parameters, and the cell for Colab of a published chapter.
+    """
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return [cell for cell in code if not (_is(cell, "injected-parameters") or _is_for_colab(cell))]
+
+
+def for_colab(executed: dict, repository: str) -> dict:
+    """Return an executed notebook with a cell below its title that, on Colab, fetches the project around it.
+
+    Colab opens one file alone. The cell does nothing anywhere else, is not shown, and stands in published
+    chapters only: that is what a reader opens there.
+    """
+    title, *rest = [cell for cell in executed["cells"] if not _is_for_colab(cell)]
+    cell = {"cell_type": "code", "execution_count": None, "id": "colab", "metadata": {"tags": ["remove-cell"]},
+            "outputs": [], "source": _FOR_COLAB.format(repository=repository).splitlines(keepends=True)}  # fmt: skip
+    return {**executed, "cells": [title, cell, *rest]}
 
 
 def is_present(executed: dict, record: dict) -> bool:
@@ -51,7 +80,7 @@ def is_present(executed: dict, record: dict) -> bool:
 
 
 def with_present_text(executed: dict, name: str) -> dict:
-    """Return an executed notebook with text, captions, alternative texts and parameters cell of the present source.
+    """Return an executed notebook with text, comments, captions and parameters cell of the present source.
 
     Text holds no number but by glue, so mending a sentence needs no new run. Only for notebooks
     whose code has not changed (`code_changes`).
@@ -65,8 +94,7 @@ def with_present_text(executed: dict, name: str) -> dict:
         done = {**ran.pop(0)}
         if "mystnb" in cell["metadata"]:
             done["metadata"] = {**done["metadata"], "mystnb": cell["metadata"]["mystnb"]}
-        if _is(cell, "parameters"):
-            done["source"] = cell["source"]
+        done["source"] = cell["source"]
         cells += [done, *injected] if _is(cell, "parameters") else [done]
     return {**executed, "cells": cells}
 
@@ -88,6 +116,17 @@ def earlier_version_note(record: dict) -> str:
 
 def _notebook(name: str) -> dict:
     return json.loads(params.notebook_path(name).read_text(encoding="utf-8"))
+
+
+def _is_for_colab(cell: dict) -> bool:
+    return '"google.colab" in sys.modules' in _source(cell)
+
+
+def _meaning(source: str) -> str:
+    try:
+        return fingerprint.meaning(source)
+    except SyntaxError:  # a line for IPython alone, such as %timeit
+        return source
 
 
 def _is(cell: dict, tag: str) -> bool:

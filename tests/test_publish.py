@@ -1,6 +1,8 @@
 """What may be published, what counts as another version of a notebook, and what is taken over without a new run."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 from conftest import PARAMETERS, notebook
@@ -70,6 +72,26 @@ def test_publish_never_lets_quick_replace_full_unless_told(project, run):
     assert profile() == "quick"
 
 
+def test_a_published_chapter_fetches_the_project_on_colab_and_nowhere_else(project, source, run, monkeypatch):
+    (project / "_config.yml").write_text("repository: {url: https://example.org/a/project}\n")
+    edit(source, add_text)
+    edit(run, add_text)
+    chapter = publish.publish(NAME, "quick")
+    title, colab, *_ = json.loads(chapter.read_text())["cells"]
+    assert title["cell_type"] == "markdown" and colab["metadata"]["tags"] == ["remove-cell"]
+    called, path, names = [], list(sys.path), {"get_ipython": lambda: SimpleNamespace(system=called.append)}
+    exec("".join(colab["source"]), names)
+    assert not called and sys.path == path
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace())
+    monkeypatch.setattr(sys, "path", path)
+    exec("".join(colab["source"]), names)
+    assert called[0].startswith("git clone -q https://example.org/a/project /content/project && pip install")
+    assert set(names) <= {"__builtins__", "get_ipython", "sys"}, "chapter.start takes new names for parameters"
+    assert not versions.code_changes(json.loads(chapter.read_text()), NAME)
+    assert publish.refresh(NAME) == ""
+    assert sum("google.colab" in "".join(c["source"]) for c in json.loads(chapter.read_text())["cells"]) == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -101,13 +123,18 @@ def caption(cells):
     cells[-1]["metadata"]["mystnb"] = {"figure": {"caption": "A better caption."}}
 
 
+def lay_out(cells):
+    cells[-1]["source"] = ["print(\n", "    x,  # what it is\n", ")"]
+
+
 def change_default(cells):
     at = next(i for i, c in enumerate(cells) if "parameters" in c["metadata"].get("tags", []))
     cells[at]["source"] = PARAMETERS.replace("lr: float = 0.1", "lr: float = 0.5").splitlines(True)
 
 
 def test_publishing_takes_text_captions_and_the_parameters_cell_from_the_present_notebook(source, run):
-    for change in (add_text, reword_parameters, caption, change_default):  # quick sets lr: its default counts nowhere
+    # quick sets lr: its default counts nowhere
+    for change in (add_text, reword_parameters, caption, change_default, lay_out):
         edit(source, change)
     chapter = publish.publish(NAME, "quick")
     shown = json.loads(chapter.read_text())["cells"]
@@ -115,6 +142,7 @@ def test_publishing_takes_text_captions_and_the_parameters_cell_from_the_present
     assert "lr: float = 0.5" in "".join(cell(chapter, "parameters")["source"])
     assert "".join(cell(chapter, "injected-parameters")["source"]) == "lr = 0.001"
     assert shown[-1]["metadata"]["mystnb"]["figure"]["caption"] == "A better caption." and shown[-1]["outputs"]
+    assert "# what it is" in "".join(shown[-1]["source"])
 
 
 def other_code(cells):
