@@ -18,6 +18,11 @@ def threads(device: torch.device) -> int | None:
     return torch.get_num_threads() if device.type == "cpu" else None
 
 
+def machine(device: torch.device) -> str:
+    """Return what decides how fast a training goes, in words: device, threads and instructions."""
+    return f"{device_name(device)}, {threads(device)} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def commit() -> str:
     """Return the project's commit, with `+` behind it where files differ from it.
 
@@ -46,6 +51,7 @@ def describe(device: torch.device) -> dict:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device_name(device),
         "device_type": device.type,
+        "machine": machine(device),
         "threads": threads(device),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "native_bfloat16": native_bfloat16(device),

@@ -95,6 +95,16 @@ def load_weights(path: Path, model: torch.nn.Module) -> dict[str, str]:
     return meta
 
 
+def weights_of(path: Path, model: torch.nn.Module) -> None:
+    """Load the weights of a checkpoint (`save`) into `model`, in place, and nothing else of it.
+
+    Raises:
+        RunError: the file is damaged, or belongs to a model of another architecture or width.
+    """
+    arrays, _ = tensor_files.read(path)
+    _load(path, {k.removeprefix("model."): torch.tensor(v) for k, v in arrays.items() if k[:6] == "model."}, model)
+
+
 def _load(path: Path, tensors: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
     """Load weights into `model` if all of them fit, and none otherwise."""
     wanted = model.state_dict()

@@ -33,7 +33,8 @@ class History:
     Attributes:
         train_loss, train_accuracy: running means over the epoch's own batches, in training mode.
         evaluations: for each named set, `{"loss": [...], "accuracy": [...]}` in evaluation mode.
-        step_loss: the loss of every iteration, where `fit(..., every_step=True)` asked for it.
+        step_loss: the loss of every iteration where `fit(..., every_step=True)` asked for it, otherwise of
+            the first `keep_first`.
         lr: the first parameter group's learning rate at the end of the epoch.
         iterations: how many steps the optimizer took.
         operations: floating-point operations of all steps, see `cifar_utils.operations`.
@@ -110,6 +111,7 @@ def fit(
     patience: int | None = None,
     autocast: torch.dtype | None = None,
     every_step: bool = False,
+    keep_first: int = 0,
     checkpoint: Path | None = None,
     progress: str | None = None,
 ) -> History:
@@ -128,6 +130,7 @@ def fit(
         patience: stop when the loss on `val` has not reached a new minimum for so many epochs.
         autocast: `torch.bfloat16` or `torch.float16`; weights stay float32.
         every_step: keep the loss of every iteration in the history.
+        keep_first: keep the losses of so many first iterations in any case.
         checkpoint: file written after every epoch; a run that finds it continues where it was
             killed and ends with the same numbers. A damaged one is put aside, and the run starts anew.
         progress: label of a plain progress bar; None shows none.
@@ -171,7 +174,7 @@ def fit(
                 schedule.step()
             value, seen = value.detach(), seen + len(y)
             total += torch.stack([value * len(y), _hits(scores.detach(), y)])
-            if every_step:
+            if every_step or history.iterations < keep_first:
                 steps.append(value)
             history.iterations += 1
         if schedule is not None and schedule_every == "epoch":

@@ -1,0 +1,229 @@
+"""The store of trainings: each is made once, kept with everything that it was made from, and found again.
+
+runs/trainings/KEY/record.json          what happened; written last, so that it says the training is finished
+runs/trainings/KEY/state-CODE.safetensors   weights, and what is needed to go on
+runs/trainings/KEY/scores.safetensors   scores of held-out sets, float16
+results/trainings/KEY.json              the record alone, committed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from .. import environment, operations
+from ..device import autocast_dtype
+from ..errors import RunError
+from ..files import tensor_files
+from . import training as one
+from .recipe import Recipe, from_canonical
+from .records import Training, is_current, read_record, rounded, write_record
+
+#: How far apart first losses may be and still count as the same: rounding, but no other arithmetic.
+SAME_LOSS = {"float32": 1e-3, "bfloat16": 3e-2}
+
+
+class Store:
+    """Trainings in a folder, and the committed records of others.
+
+    Args:
+        folder: where trainings are made, such as `runs/trainings`.
+        published: where committed records lie, such as `results/trainings`; None for none.
+        device: where networks are trained, and put when they are asked for.
+    """
+
+    def __init__(self, folder: Path, published: Path | None = None, device: torch.device | None = None):
+        self.root, self.published = Path(folder), published
+        self.device = device or torch.device("cpu")
+
+    def folder(self, key: str) -> Path:
+        """Return the folder of a training."""
+        return self.root / key
+
+    def records(self) -> Iterator[dict]:
+        """Yield the record of every finished training that is whole, the committed ones of others last."""
+        seen = set()
+        for path in sorted(self.root.glob("*/record.json")):
+            if record := read_record(path):
+                seen.add(record["key"])
+                yield record
+        for path in sorted(self.published.glob("*.json")) if self.published else ():
+            if path.stem not in seen and (record := read_record(path)):
+                yield record
+
+    def find(self, recipe: Recipe, seed: int, weights: bool = False) -> Training | None:
+        """Return a finished training of a recipe, if one is here: itself, or a longer one that contains it.
+
+        Whether today's code would give the same is for `is_current` to say.
+
+        Args:
+            recipe, seed: what is wanted.
+            weights: whether its network is needed, which only the training itself has.
+        """
+        key = recipe.key(seed)
+        here = read_record(self.folder(key) / "record.json")
+        if here:
+            found = Training(recipe, seed, here, self.folder(key), self.device)
+            if not weights or found.state:
+                return found
+        if weights:
+            return None
+        if self.published and (record := read_record(self.published / f"{key}.json")):
+            return Training(recipe, seed, record, None, self.device)
+        return self._longer(recipe, seed)
+
+    def _longer(self, recipe: Recipe, seed: int) -> Training | None:
+        if not recipe.epochs or not set(recipe.final) <= set(recipe.evaluate):
+            return None  # what it measures at its end stands in no longer one
+        for record in self.records():
+            if record["seed"] == seed and record["stem"] == recipe.stem:
+                longer = from_canonical(record["recipe"])
+                if len(record["history"]["train_loss"]) > recipe.epochs:
+                    return Training(longer, seed, record, None, self.device).until(recipe)
+        return None
+
+    def get(
+        self, recipe: Recipe, seed: int, *, weights: bool = False, progress: str | None = None, wait: bool = True
+    ) -> Training | None:
+        """Return a training: from the store if it is there and current, and trained now otherwise.
+
+        Args:
+            recipe, seed: what is wanted.
+            weights: whether its network is needed; where only its record is here, it is trained again.
+            progress: label of a progress bar.
+            wait: for another process that is training it; None is returned otherwise.
+
+        Raises:
+            RunError: the disk is full, or may not be written to.
+        """
+        found = self.find(recipe, seed, weights)
+        if found and (is_current(found.record) or self.verify(found)):
+            operations.add(found.record["operations"])
+            return found
+        try:
+            with self.alone(recipe.key(seed), wait):
+                found = self.find(recipe, seed, weights)  # somebody else may have trained it meanwhile
+                if found and is_current(found.record):
+                    return found
+                return self._train(recipe, seed, progress)
+        except Timeout:
+            return None
+
+    def _train(self, recipe: Recipe, seed: int, progress: str | None) -> Training:
+        key, code = recipe.key(seed), one.code_of(recipe)
+        folder = self.folder(key)
+        amp = autocast_dtype(recipe.precision, self.device)
+        number_format = "float32" if amp is None else "bfloat16"
+        arithmetic = [code, self.device.type, number_format, environment.threads(self.device)]
+        state = f"state-{hashlib.sha256(json.dumps(arithmetic).encode()).hexdigest()[:12]}.safetensors"
+        self._continue_a_shorter(recipe, seed, folder / state)
+        started, before = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), operations.total()
+        done = one.train(
+            recipe, seed, self.device, checkpoint=folder / state, progress=progress, weights=self._network
+        )
+        data = one.dataset(recipe, self.device)
+        record = {
+            "key": key,
+            "recipe": recipe.canonical(),
+            "seed": seed,
+            "stem": recipe.stem,
+            "history": rounded(asdict(done.history)),
+            "final": rounded(done.final),
+            "precision": number_format,
+            "environment": environment.describe(self.device),
+            "data": data.provenance,
+            "started": started,
+            "code": code,
+            "verified": [],
+            "state": state,
+            "operations": operations.total() - before,
+        }
+        if done.scores:
+            arrays = {which: scores.numpy() for which, scores in done.scores.items()}
+            tensor_files.write(folder / "scores.safetensors", arrays, {"key": key})
+        write_record(folder / "record.json", record)
+        for old in folder.glob("state-*.safetensors*"):
+            if old.name != state:
+                old.unlink(missing_ok=True)  # of other code, or another machine's arithmetic
+        return Training(recipe, seed, record, folder, self.device)
+
+    def _network(self, recipe: Recipe, seed: int) -> nn.Module:
+        return self.get(recipe, seed, weights=True).model
+
+    def _continue_a_shorter(self, recipe: Recipe, seed: int, state: Path) -> None:
+        """Begin where the longest shorter training of the same stem, code and arithmetic ended."""
+        if state.exists() or not recipe.epochs:
+            return
+        best = None
+        for record in self.records():
+            same = record["seed"] == seed and record["stem"] == recipe.stem and record.get("state") == state.name
+            length = len(record["history"]["train_loss"])
+            theirs = self.folder(record["key"]) / state.name
+            if same and length < recipe.epochs and theirs.exists() and (best is None or length > best[0]):
+                best = length, theirs
+        if best:
+            state.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(best[1], state.with_suffix(".copy"))
+            os.replace(state.with_suffix(".copy"), state)
+
+    def verify(self, found: Training) -> bool:
+        """Replay the first steps of a training with today's code; note in its record if the losses are the same.
+
+        Only on a device of the kind that it was trained on, whose random numbers alone are the same.
+        """
+        record = found.record
+        then = record["history"]["step_loss"][: one.FIRST_STEPS]
+        if record["environment"]["device_type"] != self.device.type or not then:
+            return False
+        whole = from_canonical(record["recipe"])
+        steps = min(len(then), record["history"]["iterations"])
+        now = one.train(whole, found.seed, self.device, steps=steps, weights=self._network).history.step_loss
+        near = SAME_LOSS[record["precision"]]
+        same = all(math.isclose(a, b, rel_tol=near, abs_tol=near) for a, b in zip(then, now, strict=False))
+        if not same:
+            print(f"Training {record['key']} is stale: today's code begins otherwise.", file=sys.stderr)
+            return False
+        whole_key = record.get("part_of", record["key"])
+        place = self.folder(whole_key) / "record.json"
+        kept = read_record(place) or (self.published and read_record(self.published / f"{whole_key}.json"))
+        if kept:
+            with self.alone(whole_key):
+                write_record(place, {**kept, "verified": [*kept["verified"], one.code_of(whole)]})
+        return True
+
+    @contextmanager
+    def alone(self, key: str, wait: bool = True) -> Iterator[None]:
+        """Keep other processes from making the same training.
+
+        Raises:
+            Timeout: another is at it, and `wait` is False.
+            RunError: the folder cannot be written to.
+        """
+        try:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / "locks" / f"{key}.lock")
+            lock.acquire(timeout=1e9 if wait else 0)
+        except NotImplementedError:  # some clusters' file systems know no locks; Snakemake runs each training once
+            yield
+            return
+        except OSError as error:
+            if isinstance(error, Timeout):
+                raise
+            raise RunError(f"{self.root} cannot be written to ({error.strerror}); allow writing there.") from None
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,232 @@
+"""One training, from a recipe and a seed to a network and everything that was measured on the way."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .. import fingerprint
+from ..data import Batches, Dataset, Split, load
+from ..device import autocast_dtype
+from ..errors import ParameterError
+from . import parts
+from .loop import History, evaluate, fit, seed_everything
+from .recipe import Part, Recipe
+
+#: Steps whose losses every training keeps, so that later code can be compared with the code that trained it.
+FIRST_STEPS = 8
+
+
+@dataclass
+class Trained:
+    """What a training leaves.
+
+    Attributes:
+        model: the network, on its device, in evaluation mode.
+        history: of the whole training.
+        final: by set, `{"loss": ..., "accuracy": ...}` in evaluation mode, accuracy in 0..1.
+        scores: by set (`val`, `test`), float16 (N, classes), in the set's order, on the CPU.
+    """
+
+    model: nn.Module
+    history: History
+    final: dict[str, dict[str, float]]
+    scores: dict[str, torch.Tensor]
+
+
+def train(
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    *,
+    checkpoint: Path | None = None,
+    progress: str | None = None,
+    weights: Callable[[Recipe, int], nn.Module] | None = None,
+    steps: int | None = None,
+) -> Trained:
+    """Train one network.
+
+    Args:
+        recipe: what to do.
+        seed: of weights, order and random changes.
+        device: where.
+        checkpoint: as for `fit`.
+        progress: as for `fit`.
+        weights: returns the trained network of another recipe, for recipes that start from one.
+        steps: stop after so many steps, without an evaluation: to compare a beginning.
+
+    Raises:
+        ParameterError: the recipe names something that is not there, or asks for what cannot be.
+        DataError: the data set is missing or damaged.
+        RunError: the checkpoint cannot be written.
+    """
+    if recipe.loop.name != "torch":
+        raise ParameterError(f"There is no loop called {recipe.loop.name!r} for one network; expected 'torch'.")
+    data = dataset(recipe, device)
+    model, batches, prepared = begin(recipe, seed, data, device, weights)
+    optimizer = parts.build("optimizer", recipe.optimizer, [p for p in model.parameters() if p.requires_grad])
+    epochs = recipe.epochs or -(-(recipe.iterations or 0) // len(batches))
+    schedule, every = None, "epoch"
+    if recipe.schedule:
+        schedule, every = parts.build("schedule", recipe.schedule, optimizer, len(batches), epochs)
+    amp, loss = autocast_dtype(recipe.precision, device), parts.build("loss", recipe.loss)
+    watched = {} if steps else {which: held_out(which, data, batches, prepared) for which in recipe.evaluate}
+    history = fit(
+        model,
+        batches,
+        optimizer,
+        epochs=None if recipe.iterations or steps else recipe.epochs,
+        iterations=steps or recipe.iterations,
+        loss=loss,
+        evaluate_on={which.partition(":")[0]: sets for which, sets in watched.items()},
+        schedule=schedule,
+        schedule_every=every,
+        clip_norm=recipe.clip_norm,
+        patience=None if steps else recipe.patience,
+        autocast=amp,
+        every_step=recipe.every_step or steps is not None,
+        keep_first=FIRST_STEPS,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    model.eval()
+    final: dict[str, dict[str, float]] = {}
+    scores: dict[str, torch.Tensor] = {}
+    for which in () if steps else recipe.final:
+        name = which.partition(":")[0]
+        found = Measured(model, amp) if name != "train" else model
+        mean_loss, accuracy = evaluate(found, held_out(which, data, batches, prepared), loss, amp)
+        final[name] = {"loss": mean_loss, "accuracy": accuracy}
+        if isinstance(found, Measured):
+            scores[name] = torch.cat(found.scores)
+    return Trained(model, history, final, scores)
+
+
+class Measured(nn.Module):
+    """A network that keeps the scores that it gave, so that one pass gives both accuracy and scores."""
+
+    def __init__(self, model: nn.Module, autocast: torch.dtype | None):
+        super().__init__()
+        self.model, self.scores = model, []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the network's scores (B, classes)."""
+        scores = self.model(x)
+        self.scores.append(scores.detach().to("cpu", torch.float16))
+        return scores
+
+
+def begin(
+    recipe: Recipe,
+    seed: int,
+    data: Dataset,
+    device: torch.device,
+    weights: Callable[[Recipe, int], nn.Module] | None = None,
+) -> tuple[nn.Module, Batches, Callable[[Split], Split]]:
+    """Return a recipe's network with its first weights, its training batches, and what prepares other splits."""
+    seed_everything(seed)
+    make = parts.find("model", recipe.model)
+    model = parts.build("model", recipe.model, data)
+    layout = getattr(make, "channels_last", True)
+    last = data.train.x.dim() == 4 and (device.type == layout if isinstance(layout, str) else layout)
+    model = model.to(device, memory_format=torch.channels_last if last else torch.preserve_format)
+    train, given, prepared = parts.batch_options(recipe, data, last and data.train.x.dtype == torch.uint8, seed)
+    batches = parts.build("draw", recipe.draw, train, recipe.batch, given)
+    if isinstance(recipe.start, Recipe):
+        if weights is None:
+            raise ParameterError("This recipe starts from another training; give `weights`, which finds its network.")
+        parts.take_over(model, weights(recipe.start, seed))
+    elif isinstance(recipe.start, Part):
+        parts.build("start", recipe.start, model, batches)
+    return model, batches, prepared
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, sample: bool, images: int | None, validation: int | None, device: torch.device) -> Dataset:
+    kind = "sample" if sample else "real"
+    return load(name, data=kind, device=device, train_images=images, validation=validation)
+
+
+def dataset(recipe: Recipe, device: torch.device) -> Dataset:
+    """Return the data set that a recipe trains on; loaded once for trainings that follow each other."""
+    data = _loaded(recipe.data, recipe.sample, recipe.images, recipe.validation, device)
+    return parts.build("select", recipe.select, data) if recipe.select else data
+
+
+#: Training images of each data set, without those set aside by default: to tell a training's length without it.
+SIZES = {"cifar10": 45_000, "mnist": 55_000, "ocr_letters": 9_373, "gurmukhi_digits": 1_000, "circles": 200}
+
+
+def size_of(recipe: Recipe) -> int:
+    """Return about how many training images a recipe has, without loading them."""
+    if recipe.sample:
+        return 300
+    return SIZES.get(recipe.data, 10_000) + (5_000 - recipe.validation if recipe.validation is not None else 0)
+
+
+def held_out(which: str, data: Dataset, batches: Batches, prepared: Callable[[Split], Split]) -> Batches:
+    """Return the batches in which a set is measured: in order, not augmented, prepared as the training images are.
+
+    `train` are as many training images as there are held-out ones, of all where nothing is held out.
+
+    Raises:
+        ParameterError: the data set has no such part.
+    """
+    name, _, count = which.partition(":")
+    split = getattr(data, name)
+    if split is None:
+        raise ParameterError(f"{data.name} has no {name} set; leave it out of evaluate and final.")
+    other = data.val or data.test
+    most = int(count) if count else len(other) if name == "train" and other else len(split)
+    return Batches.for_evaluation(prepared(split[:most]), batches)
+
+
+def code_of(recipe: Recipe) -> str:
+    """Return a sum over the code that a recipe's training runs through; comments and docstrings do not count."""
+    used = [("model", recipe.model), ("optimizer", recipe.optimizer), ("draw", recipe.draw), ("loss", recipe.loss)]
+    used += [("select", recipe.select), ("schedule", recipe.schedule)]
+    used += [("prepare", recipe.prepare)] if recipe.prepare.name not in ("scale", "channels") else []
+    used += [("augment", part) for part in recipe.augment if part.name not in ("crop", "flip")]
+    used += [("start", recipe.start)] if isinstance(recipe.start, Part) else []
+    sources = [_with_imports(parts.find(kind, part)) for kind, part in used if part is not None]
+    sources += ["from cifar_utils.train.loop import fit, evaluate", "from cifar_utils.data.sets import load"]
+    sources += [textwrap.dedent(inspect.getsource(f)) for f in (train, begin, dataset, held_out, parts.batch_options)]
+    return fingerprint.of_code(sources)
+
+
+def _with_imports(function: Callable) -> str:
+    """Return a function's source behind the imports that it needs, so that what it uses can be followed."""
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+        ast.parse(source)
+    except (OSError, TypeError, SyntaxError):
+        return f"# {function!r}"  # built in, or written where no source is kept
+    module, words = sys.modules.get(function.__module__), set(re.findall(r"\w+", source))
+    path = getattr(module, "__file__", None)
+    if path is None:  # a notebook's cell: what it imports stands in the notebook, which has its own sum
+        return source
+    folder, lines = Path(path).parent, []
+    for node in ast.parse(Path(path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = folder if node.level == 1 else folder.parents[node.level - 2]
+            inside = base.relative_to(fingerprint.PACKAGE.parent).parts + tuple((node.module or "").split("."))
+            taken = [alias.name for alias in node.names if (alias.asname or alias.name) in words]
+            if taken:
+                lines.append(f"from {'.'.join(part for part in inside if part)} import {', '.join(sorted(taken))}")
+    return "\n".join([*lines, source])
+
+
+def with_sample(recipe: Recipe, sample: bool) -> Recipe:
+    """Return a recipe, and the one it starts from, on sample data or on real data."""
+    start = with_sample(recipe.start, sample) if isinstance(recipe.start, Recipe) else recipe.start
+    return replace(recipe, sample=sample, start=start)

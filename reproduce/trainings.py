@@ -1,0 +1,222 @@
+"""Trainings as chapters ask for them: `run.train`, and the same list without a kernel, for the queue."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cifar_utils.device import pick_device
+from cifar_utils.errors import ParameterError
+from cifar_utils.measure.stats import Summary, difference, summarise
+from cifar_utils.paths import notebook_path, root
+from cifar_utils.train.recipe import Recipe
+from cifar_utils.train.records import Training, is_current
+from cifar_utils.train.store import Store
+from cifar_utils.train.training import with_sample
+
+from . import params, versions
+
+#: The tag of cells that write recipes and call `run.train`, and nothing that needs what came out of it.
+RECIPES = "recipes"
+
+
+class NotTrained(ParameterError):
+    """What was asked for depends on a training that is not there yet."""
+
+
+def store(device: torch.device | None = None) -> Store:
+    """Return the project's store: `runs/trainings`, and what is committed in `results/trainings`."""
+    return Store(root() / "runs" / "trainings", root() / "results" / "trainings", device)
+
+
+class Runs(Mapping[str, list[Training]]):
+    """Trainings by the name of their arm, one a seed: `runs["12 standardised"][0].history`."""
+
+    def __init__(self, arms: Mapping[str, Recipe], seeds: Sequence[int], found: Mapping[str, list[Training | None]]):
+        self.arms, self.seeds, self._found = dict(arms), list(seeds), dict(found)
+
+    def __getitem__(self, arm: str) -> list[Training]:
+        if arm not in self._found:
+            raise KeyError(f"There is no arm {arm!r}; expected one of {', '.join(self._found)}.")
+        if None in (each := self._found[arm]):
+            raise NotTrained(f"Arm {arm!r} is not trained yet.")
+        return each  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def accuracy(self, arm: str, which: str = "val") -> list[float]:
+        """Return the final accuracies of an arm in percent, one a seed."""
+        return [each.accuracy(which) for each in self[arm]]
+
+    def summary(self, arm: str, which: str = "val") -> Summary:
+        """Return mean and interval of an arm's final accuracies in percent."""
+        return summarise(self.accuracy(arm, which))
+
+    def gain(self, arm: str, over: str, which: str = "val") -> Summary:
+        """Return by how many points one arm is better than another, paired by seed."""
+        return difference(self.accuracy(arm, which), self.accuracy(over, which))
+
+    def curves(self, arm: str, which: str = "val", what: str = "accuracy") -> list[list[float]]:
+        """Return what was measured after every epoch, a list a seed."""
+        return [each.curve(which, what) for each in self[arm]]
+
+    def best(self, which: str = "val", among: Sequence[str] | None = None) -> str:
+        """Return the arm with the highest mean accuracy: on held-out images, to choose by."""
+        return max(among or self, key=lambda arm: self.summary(arm, which).mean)
+
+
+def seeds_of(seeds: int | Sequence[int]) -> list[int]:
+    """Return the seeds that a number (0 to n - 1) or a list stands for.
+
+    Raises:
+        ParameterError: there are none.
+    """
+    each = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not each:
+        raise ParameterError(f"seeds is {seeds!r}; expected 1 or more.")
+    return each
+
+
+def as_arms(arms: Recipe | Mapping[str, Recipe]) -> dict[str, Recipe]:
+    """Return recipes by name; one alone is called by its model's name."""
+    return {arms.model.name: arms} if isinstance(arms, Recipe) else dict(arms)
+
+
+def of_chapter(recipe: Recipe, values: Mapping) -> Recipe:
+    """Return a recipe as a chapter's parameters have it: on sample data or not, in its number format."""
+    recipe = with_sample(recipe, values["data"] == "sample")
+    precision = values.get("precision", "auto")
+    return recipe if precision == "auto" or recipe.precision != "auto" else recipe.but(precision=precision)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that a chapter needs.
+
+    Attributes:
+        chapter: the chapter's name.
+        arm: what it is called there.
+        recipe, seed: what to train.
+        weights: whether the chapter needs its network, and not only its record.
+    """
+
+    chapter: str
+    arm: str
+    recipe: Recipe
+    seed: int
+    weights: bool
+
+    @property
+    def key(self) -> str:
+        """The training's key."""
+        return self.recipe.key(self.seed)
+
+
+class _Planned:
+    """Stands in for a chapter while its recipes are read: notes what it would train, and trains nothing."""
+
+    def __init__(self, name: str, values: dict):
+        self.name, self.params, self.jobs = name, values, []
+        self.device = torch.device("cpu")
+        self.is_sample, self.waits = values["data"] == "sample", False
+        self._store = store(pick_device(values["device"]))
+
+    def train(self, arms, seeds=1, *, weights: bool = False, **_) -> Runs:
+        """Note the trainings; return those that are there."""
+        arms, each = as_arms(arms), seeds_of(seeds)
+        found: dict[str, list[Training | None]] = {}
+        for arm, recipe in arms.items():
+            recipe = of_chapter(recipe, self.params)
+            self.jobs += [Job(self.name, arm, recipe, seed, weights) for seed in each]
+            there = [self._store.find(recipe, seed, weights) for seed in each]
+            found[arm] = [one if one and is_current(one.record) else None for one in there]
+        return Runs(arms, each, found)
+
+    def scale(self, *_, **__):
+        """Do nothing: no measurement is made."""
+        return contextlib.nullcontext()
+
+    def __getattr__(self, name: str):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *_, **__: None
+
+
+def plan(name: str, profile: str, own: dict | None = None) -> tuple[list[Job], bool]:
+    """Return the trainings that a chapter needs at a profile, and whether others wait for what comes out of these.
+
+    The chapter's imports, its parameters and the cells tagged `recipes` are executed here, without a kernel.
+
+    Raises:
+        ParameterError: unknown notebook, profile or parameter; a cell tagged `recipes` fails.
+    """
+    cells = json.loads(notebook_path(name).read_text(encoding="utf-8"))["cells"]
+    code = [("".join(c["source"]), c["metadata"].get("tags", [])) for c in cells if c["cell_type"] == "code"]
+    if not any(RECIPES in tags for _, tags in code):
+        return [], False
+    values = versions.parameters(name, profile) | (own or {})
+    values = params.check(values, params.declared(name))
+    planned = _Planned(name, values)
+    space: dict = {"__name__": "__plan__", **values}
+    for source, tags in code:
+        try:
+            if RECIPES not in tags:
+                exec(compile(_imports(source), name, "exec"), space)
+                continue
+            space["run"] = planned
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(source, name, "exec"), space)
+        except NotTrained:
+            planned.waits = True
+        except NameError:
+            if not planned.waits:
+                raise
+        except ParameterError:
+            raise
+        except Exception as error:
+            raise ParameterError(
+                f"{name}: a cell tagged {RECIPES} fails without a kernel ({type(error).__name__}: {error}); it may "
+                "only use imports, parameters and what other such cells define."
+            ) from error
+    return list({(job.key, job.weights): job for job in planned.jobs}.values()), planned.waits
+
+
+def _imports(source: str) -> ast.Module:
+    """Return the imports of a cell, without those that only draw."""
+    body = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Import | ast.ImportFrom) and "matplotlib" not in ast.unparse(node)
+    ]
+    return ast.Module(body=body, type_ignores=[])
+
+
+def published(keys: Sequence[str]) -> list[Path]:
+    """Copy the records of trainings to `results/trainings`, to be committed; return what was written.
+
+    The losses of single steps stay behind where there are more than the first few.
+    """
+    from cifar_utils.train.records import read_record, write_record
+    from cifar_utils.train.training import FIRST_STEPS
+
+    written = []
+    for key in keys:
+        record = read_record(root() / "runs" / "trainings" / key / "record.json")
+        if record is None:
+            continue
+        history = {**record["history"], "step_loss": record["history"]["step_loss"][:FIRST_STEPS]}
+        path = root() / "results" / "trainings" / f"{key}.json"
+        write_record(path, {**record, "history": history})
+        written.append(path)
+    return written
