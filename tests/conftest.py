@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cifar_utils.data.sets import Split
-from cifar_utils.files import sources
+from cifar_utils.files import DATASETS
 from reproduce import ledger
 
 matplotlib.use("Agg")
@@ -23,7 +23,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     folder = os.environ.get("CIFAR_UTILS_DATA")
-    files = [f for group in sources.FILES.values() for f in group]
+    files = [f for source in DATASETS.values() for f in source.files]
     if not folder:
         reason = "CIFAR_UTILS_DATA is not set"
     elif missing := [f for f in files if not (Path(folder) / f).exists()]:

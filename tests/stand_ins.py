@@ -22,25 +22,30 @@ import pytest
 from PIL import Image
 
 from cifar_utils.errors import DataError
-from cifar_utils.files import sources
+from cifar_utils.files.catalogue import DATASETS, WEIGHTS
 from cifar_utils.files.sources import locate, sum_of
 
 
 def expect_sums(monkeypatch, name, folder):
     """Make the files that lie in `folder` the ones that data set `name` expects."""
-    monkeypatch.setitem(sources.FILES, name, {f: sum_of(folder / f) for f in sources.FILES[name]})
-    for file in sources.FILES[name]:
-        if file in sources.UNPACKED:
-            other = sources.UNPACKED[file][0]
-            (folder / other).write_bytes(gzip.decompress((folder / file).read_bytes()))
-            monkeypatch.setitem(sources.UNPACKED, file, (other, sum_of(folder / other)))
-            (folder / other).unlink()
+    source, unpacked = DATASETS[name], {}
+    for file, (other, _) in source.unpacked.items():
+        (folder / other).write_bytes(gzip.decompress((folder / file).read_bytes()))
+        unpacked[file] = (other, sum_of(folder / other))
+        (folder / other).unlink()
+    change(monkeypatch, name, files={f: sum_of(folder / f) for f in source.files}, unpacked=unpacked)
+
+
+def change(monkeypatch, name, **what):
+    """Change what the catalogue says of a data set or of weights."""
+    table = DATASETS if name in DATASETS else WEIGHTS
+    monkeypatch.setitem(table, name, replace(table[name], **what))
 
 
 def write_cifar10(folder, images=4):
     rng = np.random.default_rng(0)
     (folder / "cifar-10-batches-py").mkdir(parents=True)
-    for file in sources.FILES["cifar10"]:
+    for file in DATASETS["cifar10"].files:
         pixels = rng.integers(256, size=(images, 3072), dtype=np.uint8)
         raw = {"data": pixels, "labels": [i % 10 for i in range(images)], "batch_label": file}
         (folder / file).write_bytes(pickle.dumps(raw, protocol=2))
@@ -108,7 +113,7 @@ def archive_of(name, folder) -> bytes:
             archive.add(folder / "cifar-10-batches-py", "cifar-10-batches-py")
         return buffer.getvalue()
     inside = {"circles": "2-ab", "gurmukhi_digits": "Gurmukhi-main/handwritten_data"}[name]
-    top = next(iter(sources.FILES[name])).split("/")[0]
+    top = next(iter(DATASETS[name].files)).split("/")[0]
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted((folder / top).rglob("*")):
             archive.write(path, f"{inside}/{path.relative_to(folder / top)}")
@@ -164,11 +169,10 @@ def official_places(tmp_path, monkeypatch):
         if name in ("cifar10", "circles", "gurmukhi_digits"):
             files[f"{name}.tar.gz" if name == "cifar10" else f"{name}.zip"] = archive_of(name, there)
         else:
-            files |= {Path(f).name: (there / f).read_bytes() for f in sources.FILES[name]}
+            files |= {Path(f).name: (there / f).read_bytes() for f in DATASETS[name].files}
     with server(files) as (url, asked):
         for name in ("cifar10", "circles", "gurmukhi_digits"):
             packed = next(f for f in files if f.startswith(name))
-            origin = replace(sources.ORIGINS[name], urls=(url + packed,), sum="")
-            monkeypatch.setitem(sources.ORIGINS, name, origin)
-        monkeypatch.setitem(sources.ORIGINS, "mnist", replace(sources.ORIGINS["mnist"], urls=(url + "gone/", url)))
+            change(monkeypatch, name, urls=(url + packed,), sum="")
+        change(monkeypatch, "mnist", urls=(url + "gone/", url))
         yield asked

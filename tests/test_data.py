@@ -113,7 +113,7 @@ def test_nothing_falls_back_to_the_sample(tmp_path, monkeypatch, no_download):
         raise AssertionError("the sample was used without being asked for")
 
     monkeypatch.setattr(data, "_sample", never)
-    for name in sources.FILES:
+    for name in sources.DATASETS:
         with pytest.raises(DataError):
             load(name, data_dir=tmp_path)
 
@@ -131,7 +131,7 @@ def test_read_cifar10(tmp_path, monkeypatch):
     assert found.train.x[5, 1, 2, 3] == raw["data"][1, 1024 + 2 * 32 + 3]
     assert found.train.y[4:8].tolist() == [0, 1, 2, 3]
     assert found.classes[3] == "cat" and not found.is_sample
-    assert found.provenance["md5"] == sources.FILES["cifar10"]
+    assert found.provenance["md5"] == sources.DATASETS["cifar10"].files
 
 
 @pytest.mark.parametrize("packed", ["all", "none", "images"])
@@ -219,7 +219,7 @@ def test_split_indexing_and_moving(images):
 def test_mnist_unpacked_by_hand_has_the_sums_stated(tmp_path):
     folder = sources.locate("mnist", download=False)
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
-    for file, (other, _) in sources.UNPACKED.items():
+    for file, (other, _) in sources.DATASETS["mnist"].unpacked.items():
         if not (folder / file).exists():
             pytest.skip("MNIST lies here unpacked")
         (tmp_path / other).write_bytes(gzip.decompress((folder / file).read_bytes()))

@@ -23,13 +23,12 @@ from cifar_utils.files.sources import locate, status, sum_of
 def test_a_damaged_file_is_moved_aside_and_fetched_again(name, tmp_path, official):
     mine = tmp_path / "mine"
     WRITERS[name](mine)
-    file = mine / list(sources.FILES[name])[-1]
+    last, expected = list(sources.DATASETS[name].files.items())[-1]
+    file = mine / last
     victim = file / "train" / "3" / "1.bmp" if file.is_dir() else file
     victim.write_bytes(victim.read_bytes()[:-8])  # an interrupted unpacking
     bad = sum_of(file)
-    assert f"{file} is damaged (expected md5 {sources.FILES[name][list(sources.FILES[name])[-1]]}, found {bad})" in (
-        refusal(name, mine)
-    )
+    assert f"{file} is damaged (expected md5 {expected}, found {bad})" in refusal(name, mine)
     assert file.exists() and not official  # nothing is moved where nothing better is at hand
     row = status([name], mine)[0]
     assert row.state == "to fetch" and "is damaged; it will be fetched from http" in row.sentence
@@ -60,7 +59,7 @@ def test_a_download_with_a_wrong_sum_changes_nothing(tmp_path, monkeypatch, offi
     file = mine / "cifar-10-batches-py" / "data_batch_3"
     file.write_bytes(b"half")
     before = tree(mine)
-    monkeypatch.setitem(sources.FILES["cifar10"], "cifar-10-batches-py/data_batch_3", "0" * 32)
+    monkeypatch.setitem(sources.DATASETS["cifar10"].files, "cifar-10-batches-py/data_batch_3", "0" * 32)
     message = refusal("cifar10", mine, download=True)
     assert f"data_batch_3 in it is damaged (expected md5 {'0' * 32}, found" in message and official
     assert tree(mine) == before and file.read_bytes() == b"half"
@@ -123,8 +122,7 @@ import sys
 from dataclasses import replace
 from cifar_utils.files import sources
 folder, url, sums = sys.argv[1], sys.argv[2], eval(sys.argv[3])
-sources.FILES["mnist"] = sums
-sources.ORIGINS["mnist"] = replace(sources.ORIGINS["mnist"], urls=(url,))
+sources.DATASETS["mnist"] = replace(sources.DATASETS["mnist"], files=sums, urls=(url,))
 print(sources.locate("mnist", folder))
 """
 
@@ -135,7 +133,7 @@ def test_of_three_processes_one_downloads_and_the_others_wait(tmp_path, monkeypa
     files = {p.name: p.read_bytes() for p in (tmp_path / "official").rglob("*.gz")}
     (tmp_path / "mine").mkdir()
     with server(files, delay=0.1) as (url, asked):
-        command = [sys.executable, "-c", ASK, str(tmp_path / "mine"), url, repr(sources.FILES["mnist"])]
+        command = [sys.executable, "-c", ASK, str(tmp_path / "mine"), url, repr(sources.DATASETS["mnist"].files)]
         pipe = subprocess.PIPE
         started = [subprocess.Popen(command, stdout=pipe, stderr=pipe) for _ in range(3)]
         answers = [(p.communicate(timeout=60), p.returncode) for p in started]

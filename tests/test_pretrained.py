@@ -1,10 +1,8 @@
 """Fixed networks: weights are checked, images prepared, features cached; the linear probe learns."""
 
-from dataclasses import replace
-
 import pytest
 import torch
-from stand_ins import server
+from stand_ins import change, server
 from torch import nn
 
 from cifar_utils.errors import DataError, ParameterError
@@ -99,13 +97,13 @@ def weights(tmp_path, monkeypatch):
         "squeezenet_16bit": {k: v.half() for k, v in squeezenet.items()},
     }
     for name, state in states.items():
-        file = next(iter(sources.WEIGHTS[name]))
+        file = next(iter(sources.WEIGHTS[name].files))
         (tmp_path / "made" / "weights").mkdir(parents=True, exist_ok=True)
         torch.save(state, tmp_path / "made" / file)
-        kind = "sha256" if "sha256" in sources.WEIGHTS[name][file] else "md5"
+        kind = "sha256" if "sha256" in sources.WEIGHTS[name].files[file] else "md5"
         digits = sources.sum_of(tmp_path / "made" / file, kind)
         expected = f"sha256:{digits[:8]}" if kind == "sha256" else digits
-        monkeypatch.setitem(sources.WEIGHTS, name, {file: expected})
+        change(monkeypatch, name, files={file: expected})
     for build in ("alexnet", "squeezenet1_1"):
         monkeypatch.setattr(pretrained.zoo, build, Tiny)
     (tmp_path / "mine" / "weights").mkdir(parents=True)
@@ -116,7 +114,7 @@ def weights(tmp_path, monkeypatch):
 
 def give(name, tmp_path, content: bytes | None = None):
     """Put the file of weights `name` into the data folder; return its path."""
-    file = next(iter(sources.WEIGHTS[name]))
+    file = next(iter(sources.WEIGHTS[name].files))
     (tmp_path / "mine" / file).write_bytes((tmp_path / "made" / file).read_bytes() if content is None else content)
     return tmp_path / "mine" / file
 
@@ -160,11 +158,11 @@ def test_squeezenet_stands_in_for_alexnet_and_says_how_precise_its_weights_are(w
 
 @pytest.mark.parametrize("before", ["nothing", "damaged convolutions", "damaged"])
 def test_weights_are_fetched_from_their_address(before, weights, tmp_path, monkeypatch):
-    name = next(iter(sources.WEIGHTS["alexnet"])).split("/")[1]
+    name = next(iter(sources.WEIGHTS["alexnet"].files)).split("/")[1]
     if before != "nothing":
         give("alexnet" if before == "damaged" else "alexnet_features", tmp_path, b"half")
     with server({name: (tmp_path / "made" / "weights" / name).read_bytes()}) as (url, asked):
-        monkeypatch.setitem(sources.ORIGINS, "alexnet", replace(sources.ORIGINS["alexnet"], urls=(url,)))
+        change(monkeypatch, "alexnet", urls=(url,))
         extractor = pretrained.convolutions()
         assert pretrained.class_scores().key == "alexnetscores" and asked == [name]
     assert torch.equal(extractor.network[0][0].weight, weights["alexnet"]["features.0.weight"])

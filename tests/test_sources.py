@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from conftest import notebook
 from stand_ins import (
     WRITERS,
     archive_of,
+    change,
     expect_sums,
     refusal,
     server,
@@ -21,9 +21,9 @@ from stand_ins import (
     write_mnist,
 )
 
-from cifar_utils.data.sets import load
+from cifar_utils.data.sets import READERS, load
 from cifar_utils.errors import DataError
-from cifar_utils.files import fetch, sources
+from cifar_utils.files import sources
 from cifar_utils.files.sources import locate, status, sum_of
 
 SETS = tuple(WRITERS)
@@ -59,7 +59,9 @@ def test_a_home_folder_and_variables_are_expanded(tmp_path, monkeypatch, no_down
         assert locate("cifar10", name) == tmp_path / "data"
         monkeypatch.setenv("CIFAR_UTILS_DATA", name)
         assert locate("cifar10") == tmp_path / "data"
-    assert tree(tmp_path) == {"data"} | {f"data/{f}" for f in (*sources.FILES["cifar10"], "cifar-10-batches-py")}
+    assert tree(tmp_path) == {"data"} | {
+        f"data/{f}" for f in (*sources.DATASETS["cifar10"].files, "cifar-10-batches-py")
+    }
 
 
 def test_a_folder_that_does_not_exist_is_an_error_and_is_not_made(tmp_path, monkeypatch, official):
@@ -78,7 +80,7 @@ def test_a_folder_that_does_not_exist_is_an_error_and_is_not_made(tmp_path, monk
 def test_a_sets_own_folder_stands_for_the_one_above(name, tmp_path, monkeypatch, no_download):
     WRITERS[name](tmp_path)
     expect_sums(monkeypatch, name, tmp_path)
-    own = [p for p in tmp_path.rglob("*") if p.relative_to(tmp_path).as_posix() in sources._OWN_FOLDERS]
+    own = [p for p in tmp_path.rglob("*") if p.relative_to(tmp_path) in sources._OWN_FOLDERS]
     assert own
     for folder in own:
         assert locate(name, folder) == tmp_path
@@ -140,10 +142,10 @@ def test_real_permissions(tmp_path, official):
 @pytest.mark.parametrize("download", [True, False])
 def test_missing_data_without_a_network(name, download, tmp_path, no_download):
     message = refusal(name, tmp_path, download)
-    file, expected = next(iter(sources.FILES[name].items()))
+    file, expected = next(iter(sources.DATASETS[name].files.items()))
     assert f"{tmp_path / file} is missing (expected md5 {expected}, found no file)" in message
     assert "set CIFAR_UTILS_DATA (or data_dir) to a folder that has it" in message
-    assert f"from {sources.ORIGINS[name].page} into {tmp_path}" in message
+    assert f"from {sources.source_of(name).page} into {tmp_path}" in message
     public = name != "ocr_letters"
     assert ("or run where there is a network" in message) == public
     assert ("It has no public address" in message) != public
@@ -154,8 +156,7 @@ def test_missing_data_without_a_network(name, download, tmp_path, no_download):
 def test_no_connection_is_said_in_words(tmp_path, monkeypatch):
     with server({}) as (url, _):
         pass  # nobody listens there any more
-    origin = replace(sources.ORIGINS["circles"], urls=(url + "2-ab.zip",))
-    monkeypatch.setitem(sources.ORIGINS, "circles", origin)
+    change(monkeypatch, "circles", urls=(url + "2-ab.zip",))
     assert "found no file); 127.0.0.1 cannot be reached. To mend it, set" in refusal("circles", tmp_path, True)
 
 
@@ -163,11 +164,11 @@ def test_the_default_folder_is_made_only_for_a_download_that_succeeds(tmp_path, 
     monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
     monkeypatch.delenv("CIFAR_UTILS_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    good = sources.ORIGINS["circles"]
-    monkeypatch.setitem(sources.ORIGINS, "circles", replace(good, urls=(good.urls[0] + "x",)))
+    good = sources.DATASETS["circles"].urls
+    change(monkeypatch, "circles", urls=(good[0] + "x",))
     assert "404" in refusal("circles", None, download=True)
     assert not (tmp_path / "data").exists()
-    monkeypatch.setitem(sources.ORIGINS, "circles", good)
+    change(monkeypatch, "circles", urls=good)
     assert locate("circles") == tmp_path / "data"
     assert tree(tmp_path / "data") == {"circles", "circles/circles.mat"}
 
@@ -192,10 +193,9 @@ def test_an_archive_that_lies_there_is_unpacked_without_a_network(name, tmp_path
     expect_sums(monkeypatch, name, tmp_path / "official")
     mine = tmp_path / "mine"
     mine.mkdir()
-    archive = mine / sources.ORIGINS[name].archive.replace("*", "main")
+    archive = mine / sources.DATASETS[name].archive.replace("*", "main")
     archive.write_bytes(archive_of(name, tmp_path / "official"))
-    origin = sources.ORIGINS[name]
-    monkeypatch.setitem(sources.ORIGINS, name, replace(origin, sum=origin.sum and sum_of(archive)))
+    change(monkeypatch, name, sum=sources.DATASETS[name].sum and sum_of(archive))
     row = status([name], mine)[0]
     assert row.state == "to fetch" and f"{archive} lies there and will be unpacked" in row.sentence
     assert len(load(name, data_dir=mine, validation=0, download=False).train)
@@ -207,11 +207,11 @@ def test_a_damaged_archive_is_said_and_with_a_network_another_one_is_fetched(tmp
     mine.mkdir()
     archive = mine / "cifar-10-python.tar.gz"
     archive.write_bytes(b"<html>404</html>")
-    monkeypatch.setitem(sources.ORIGINS, "cifar10", replace(sources.ORIGINS["cifar10"], sum="c58f"))
+    change(monkeypatch, "cifar10", sum="c58f")
     found = f"{archive} could not be used: it is damaged (expected md5 c58f, found {sum_of(archive)[:4]})"
     assert found in refusal("cifar10", mine)
     assert tree(mine) == {archive.name}
-    monkeypatch.setitem(sources.ORIGINS, "cifar10", replace(sources.ORIGINS["cifar10"], sum=""))
+    change(monkeypatch, "cifar10", sum="")
     assert "could not be used: ReadError" in refusal("cifar10", mine)  # without a sum of its own
     assert locate("cifar10", mine) == mine and official
 
@@ -240,7 +240,7 @@ def test_another_version_of_a_set_is_recognised(name, file, words, tmp_path):
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).touch()
     message = refusal(name, tmp_path)
-    assert words.format(folder=tmp_path) in message and sources.ORIGINS[name].page in message
+    assert words.format(folder=tmp_path) in message and sources.source_of(name).page in message
 
 
 # ---- what is needed, before a long start --------------------------------------------------------------
@@ -281,13 +281,13 @@ def test_the_published_chapters_used_what_their_notebooks_ask_for():
         result = root / "results" / f"{path.stem}.json"
         if result.exists():
             used = {name.split(",")[0] for name in json.loads(result.read_text(encoding="utf-8"))["data"]}
-            assert set(sources.needed(path)) & set(sources.FILES) == used & set(sources.FILES), path.stem
+            assert set(sources.needed(path)) & set(sources.DATASETS) == used & set(sources.DATASETS), path.stem
             compared += 1
     assert compared
 
 
-def test_every_set_has_an_origin_and_every_name_of_a_form_is_one_of_a_set():
-    assert set(sources.ORIGINS) == set(sources.FILES) | set(sources.WEIGHTS)
-    assert set(fetch.OTHER_FORMS) <= set(sources.ORIGINS)
+def test_every_set_in_the_catalogue_has_a_reader_and_all_weights_serve():
+    assert set(READERS) == set(sources.DATASETS)
     assert {n for names in sources.SERVES.values() for n in names} == set(sources.WEIGHTS)
-    assert set(sources.UNPACKED) == set(sources.FILES["mnist"])
+    for source in (*sources.DATASETS.values(), *sources.WEIGHTS.values()):
+        assert source.files and source.page and set(source.unpacked) <= set(source.files)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import ParameterError
 from .augment import Transform
 from .sets import Split, channel_stats
-from ..errors import ParameterError
 
 
 def edges(count: int, batch_size: int) -> list[int]:

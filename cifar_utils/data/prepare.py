@@ -15,11 +15,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from .sets import Split, channel_stats
 from ..device import float64_device
 from ..errors import DataError, ParameterError
+from .sets import Split, channel_stats
 
 #: Images converted to float64 at a time; 1,000 of CIFAR-10 take 25 MB.
 CHUNK = 1000

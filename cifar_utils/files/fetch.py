@@ -14,37 +14,6 @@ from urllib.parse import urlsplit
 from ..errors import DataError
 from . import sources
 
-#: What people have instead of a set: where it lies, a pattern, and what it is.
-OTHER_FORMS: dict[str, dict[str, str]] = {
-    "cifar10": {
-        "data_batch_1.bin": "CIFAR-10's binary version",
-        "cifar-10-batches-bin/data_batch_1.bin": "CIFAR-10's binary version",
-        "cifar-10-binary.tar.gz": "CIFAR-10's binary version",
-        "data_batch_1.mat": "CIFAR-10's Matlab version",
-        "cifar-10-batches-mat/data_batch_1.mat": "CIFAR-10's Matlab version",
-        "cifar-10-matlab.tar.gz": "CIFAR-10's Matlab version",
-        "trainLabels.csv": "Kaggle's version of CIFAR-10, as PNG files",
-        "*/trainLabels.csv": "Kaggle's version of CIFAR-10, as PNG files",
-        "train/*.png": "a version of CIFAR-10 as PNG files",
-        "train/airplane": "a version of CIFAR-10 as PNG files",
-        "*/train/airplane": "a version of CIFAR-10 as PNG files",
-        "cifar-100-python*": "CIFAR-100, another set",
-    },
-    "mnist": {
-        "mnist.npz": "Keras's version of MNIST",
-        "mnist*train.csv": "a version of MNIST as a table",
-        "MNIST/processed/training.pt": "an old torchvision's version of MNIST",
-        "train-images.idx3-ubyte": "MNIST with a dot for a dash in its files' names",
-        "*/train-images.idx3-ubyte": "MNIST with a dot for a dash in its files' names",
-    },
-    "ocr_letters": {
-        "letter.data*": "Stanford's whole set, of which the ten-letter subset is not known row by row",
-        "*/letter.data*": "Stanford's whole set, of which the ten-letter subset is not known row by row",
-        "ocr_letters/smallTrain.csv": "the homework's smaller part",
-        "ocr_letters/mediumTrain.csv": "the homework's smaller part",
-    },
-}
-
 
 def complete(name: str, folder: Path, download: bool) -> None:
     """Put every file of a set that is missing or damaged in its place in `folder`, with the expected sum.
@@ -54,7 +23,7 @@ def complete(name: str, folder: Path, download: bool) -> None:
     """
     import requests
 
-    urls = sources.ORIGINS[name].urls if download else ()
+    urls = sources.source_of(name).urls if download else ()
     if not urls and not archive_in(name, folder):
         raise _refusal(name, folder, "")
     reasons = []
@@ -76,17 +45,14 @@ def complete(name: str, folder: Path, download: bool) -> None:
 
 def archive_in(name: str, folder: Path) -> Path | None:
     """Return the set's archive where it lies in `folder`, still to be unpacked."""
-    pattern = sources.ORIGINS[name].archive
+    pattern = sources.source_of(name).archive
     return next(iter(sorted(folder.glob(pattern))), None) if pattern else None
 
 
 def by_hand(name: str, folder: Path) -> str:
     """Return what a person has to do to get a set that has no address."""
-    return f"it has no public address: get {' and '.join(sources.files_of(name))} from {_page(name)} into {folder}"
-
-
-def _page(name: str) -> str:
-    return sources.ORIGINS[name].page
+    source = sources.source_of(name)
+    return f"it has no public address: get {' and '.join(source.files)} from {source.page} into {folder}"
 
 
 @contextmanager
@@ -117,7 +83,7 @@ def _get(name: str, folder: Path, where: Path | str, scratch: Path) -> dict[str,
     """Return the files that `folder` lacks, from an archive or an address, in `scratch`; their sums are right."""
     import pooch
 
-    origin, bad = sources.ORIGINS[name], sources.wrong(name, folder)
+    origin, bad = sources.source_of(name), sources.wrong(name, folder)
 
     def retrieve(url: str) -> Path:
         print(f"Downloading {url} into {folder} ...", file=sys.stderr, flush=True)
@@ -135,7 +101,7 @@ def _get(name: str, folder: Path, where: Path | str, scratch: Path) -> dict[str,
     else:
         inside = {file: retrieve(where + Path(file).name) for file in bad}
     for file, path in inside.items():
-        expected = sources.files_of(name)[file]
+        expected = origin.files[file]
         if not path.exists():
             raise DataError(f"there is no {Path(file).name} in it")
         if found := sources.matches(path, expected):
@@ -156,16 +122,17 @@ def _place(name: str, folder: Path, fetched: dict[str, Path]) -> None:
 
 def _refusal(name: str, folder: Path, why: str) -> DataError:
     """Return the error for a set that cannot be completed: which file, both sums, why, and what to do."""
-    file, found = next(iter(sources.wrong(name, folder).items()), (next(iter(sources.files_of(name))), "no file"))
+    source = sources.source_of(name)
+    file, found = next(iter(sources.wrong(name, folder).items()), (next(iter(source.files)), "no file"))
     path, expected = sources.form_of(name, file, folder)
     what = "is missing" if found == "no file" else "is damaged"
     strangers = [p for p in sources.digit_images(path) if not p.stem.isdigit()] if path.is_dir() else []
     notes = [f"{strangers[0]} is none of its files" if strangers else "", why, _seen(name, file, folder)]
     notes = "".join(f"; {note}" for note in notes if note)
-    public = bool(sources.ORIGINS[name].urls)
+    public = bool(source.urls)
     advice = (
         f"{'To mend it,' if public else 'It has no public address, so'} set CIFAR_UTILS_DATA (or data_dir) to a "
-        f"folder that has it, or {'download it' if public else 'get it by hand'} from {_page(name)} into {folder}"
+        f"folder that has it, or {'download it' if public else 'get it by hand'} from {source.page} into {folder}"
         f"{', or run where there is a network, which downloads it' if public else ''}."
     )
     return DataError(f"{name}: {path} {what} (expected {_named(expected)}, found {found}){notes}. {advice}")
@@ -179,15 +146,15 @@ def _seen(name: str, file: str, folder: Path) -> str:
     """Return what lies in `folder` instead of the set, and what to do with it; "" for nothing that is known."""
     if not folder.is_dir():
         return ""
-    unpacked = Path(sources.UNPACKED.get(file, ("",))[0]).name
-    names = {Path(file).name, unpacked, sources.ORIGINS[name].inside} - {""}
+    source = sources.source_of(name)
+    names = {Path(file).name, Path(source.unpacked.get(file, ("",))[0]).name, source.inside} - {""}
     for path in (p for n in sorted(names) for pattern in (n, f"*/{n}", f"*/*/{n}") for p in folder.glob(pattern)):
         target = folder / file
         if path != target and path.is_dir():
             return f"{path} may be it: rename it to {target}"
         if path != target:
             return f"it lies in {path.parent}: move what is there to {target.parent}"
-    for pattern, what in OTHER_FORMS.get(name, {}).items():
+    for pattern, what in source.mistaken.items():
         if found := next(iter(sorted(folder.glob(pattern))), None):
             return f"{found} is {what}, which is not read here"
     return ""

@@ -1,4 +1,4 @@
-"""Where the files of each data set and of each network's weights lie, where they come from, and their sums."""
+"""Find the files of a data set, or of a network's weights, and verify them; say how what is not here can be had."""
 
 from __future__ import annotations
 
@@ -13,109 +13,18 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..paths import root
+from .catalogue import DATASETS, SERVES, WEIGHTS, Source
 
-#: md5 of every file of a data set, by its path below the data folder.
-FILES: dict[str, dict[str, str]] = {
-    "cifar10": {  # the sums that torchvision.datasets.CIFAR10 verifies
-        "cifar-10-batches-py/batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-        "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "cifar-10-batches-py/data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "cifar-10-batches-py/data_batch_4": "634d18415352ddfa80567beed471001a",
-        "cifar-10-batches-py/data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        "cifar-10-batches-py/test_batch": "40351d587109b95175f43aff81a1287e",
+#: The folders that sets lie in, deepest first, for somebody who names one of these and not the one above.
+_OWN_FOLDERS = sorted(
+    {
+        folder
+        for source in (*DATASETS.values(), *WEIGHTS.values())
+        for file in map(Path, source.files)
+        for folder in ([file] if len(file.parts) == 1 else [*file.parents][:-1])
     },
-    "mnist": {  # the sums that torchvision.datasets.MNIST verifies
-        "MNIST/raw/train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "MNIST/raw/train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-        "MNIST/raw/t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-        "MNIST/raw/t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-    },
-    "ocr_letters": {
-        "ocr_letters/largeTrain.csv": "6154765dfc4e355ada8a913e16225dcf",
-        "ocr_letters/largeValidation.csv": "ef6f397b2bfc7e0f1aa38cd0b5ba2f8b",
-    },
-    "circles": {"circles/circles.mat": "61f517bf2431099530761ddfddf3fe6b"},
-    # 1,178 small files: one sum over all of them, joined in sorted order of their paths
-    "gurmukhi_digits": {"gurmukhi_digits": "bb17802348f3caf5ecba87c9784aa6e6"},
-}
-
-#: The same for networks trained on ImageNet; torchvision gives the first digits of a file's sha256 in its name.
-WEIGHTS: dict[str, dict[str, str]] = {
-    "alexnet": {"weights/alexnet-owt-7be5be79.pth": "sha256:7be5be79"},
-    "alexnet_features": {"weights/alexnet_features_imagenet1k.pth": "1718159261bf8d654e89a9c2ccea29d9"},
-    "squeezenet": {"weights/squeezenet1_1-b8a52dc0.pth": "sha256:b8a52dc0"},
-    "squeezenet_16bit": {"weights/squeezenet1_1_imagenet1k_fp16.pth": "ff8a23535b6d1b3c515d914db8e6f465"},
-}
-
-#: What serves each function of `models.pretrained`: the first that is here, and else the first of all is fetched.
-SERVES: dict[str, tuple[str, ...]] = {
-    "convolutions": ("alexnet", "alexnet_features"),
-    "class_scores": ("alexnet", "squeezenet", "squeezenet_16bit"),
-}
-
-#: A file that is read in another form too, with that one's md5: MNIST unpacked by hand.
-UNPACKED: dict[str, tuple[str, str]] = {
-    "MNIST/raw/train-images-idx3-ubyte.gz": ("MNIST/raw/train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb"),
-    "MNIST/raw/train-labels-idx1-ubyte.gz": ("MNIST/raw/train-labels-idx1-ubyte", "a25bea736e30d166cdddb491f175f624"),
-    "MNIST/raw/t10k-images-idx3-ubyte.gz": ("MNIST/raw/t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea"),
-    "MNIST/raw/t10k-labels-idx1-ubyte.gz": ("MNIST/raw/t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637"),
-}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a set comes from.
-
-    Attributes:
-        page: where a person gets it by hand.
-        urls: addresses to try in turn: of an archive with all files, or (ending in a slash) of the
-            place of the single files. None where the set has no public address.
-        archive: the archive's name as people have it, a pattern; "" where the files come one by one.
-        sum: the archive's md5; "" where it is made anew for each download, so that only what is in it has sums.
-        inside: the set's folder in the archive, where it has another name there.
-    """
-
-    page: str
-    urls: tuple[str, ...] = ()
-    archive: str = ""
-    sum: str = ""
-    inside: str = ""
-
-
-_GURMUKHI = "https://github.com/siddharthapramanik771/Gurmukhi-Handwritten-Digit-Classification/archive/HEAD.zip"
-_PYTORCH = "https://download.pytorch.org/models/"
-
-ORIGINS: dict[str, Origin] = {
-    "cifar10": Origin(
-        "https://www.cs.toronto.edu/~kriz/cifar.html",
-        ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
-        "cifar-10-python.tar.gz",
-        "c58f30108f718f92721af3b95e74349a",
-    ),
-    "mnist": Origin(
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
-    ),
-    # every row is one of Stanford's set (ai.stanford.edu/~btaskar/ocr), but which ones were taken is not published
-    "ocr_letters": Origin("the handout of the neural-network homework of CMU's course 10-601"),
-    "circles": Origin(  # the archive as it was when the report was written, and still is
-        "https://rdfia.github.io",
-        ("https://github.com/rdfia/rdfia.github.io/raw/2e5ce36ed648c1eb4b28ee9639e38b9461dbe9d9/data/2-ab.zip",),
-        "2-ab.zip",
-    ),
-    "gurmukhi_digits": Origin(
-        _GURMUKHI, (_GURMUKHI,), "Gurmukhi-Handwritten-Digit-Classification-*.zip", inside="handwritten_data"
-    ),
-    "alexnet": Origin(_PYTORCH + "alexnet-owt-7be5be79.pth", (_PYTORCH,)),
-    "squeezenet": Origin(_PYTORCH + "squeezenet1_1-b8a52dc0.pth", (_PYTORCH,)),
-    # made from the two above; they serve where somebody has them
-    "alexnet_features": Origin(_PYTORCH + "alexnet-owt-7be5be79.pth (its convolutions alone)"),
-    "squeezenet_16bit": Origin(_PYTORCH + "squeezenet1_1-b8a52dc0.pth (rounded to 16 bits)"),
-}
-
-#: The folders that sets lie in, for somebody who names one of these and not the one above.
-_OWN_FOLDERS = ("cifar-10-batches-py", "MNIST/raw", "MNIST", "ocr_letters", "circles", "gurmukhi_digits", "weights")
+    key=lambda folder: (-len(folder.parts), folder),
+)
 
 
 @dataclass(frozen=True)
@@ -133,17 +42,16 @@ class Status:
     sentence: str
 
 
-def files_of(name: str) -> dict[str, str]:
-    """Return the sums of the files of a data set or of weights, by their paths below the data folder.
+def source_of(name: str) -> Source:
+    """Return what the catalogue says of a data set or of weights.
 
     Raises:
         DataError: there is no such set.
     """
-    if name in FILES:
-        return FILES[name]
-    if name in WEIGHTS:
-        return WEIGHTS[name]
-    raise DataError(f"There is no data set called {name!r}; expected one of {', '.join([*FILES, *WEIGHTS])}.")
+    for table in (DATASETS, WEIGHTS):
+        if name in table:
+            return table[name]
+    raise DataError(f"There is no data set called {name!r}; expected one of {', '.join([*DATASETS, *WEIGHTS])}.")
 
 
 def digit_images(folder: Path) -> list[Path]:
@@ -170,16 +78,17 @@ def matches(path: Path, expected: str) -> str | None:
 
 def form_of(name: str, file: str, folder: Path) -> tuple[Path, str]:
     """Return where `file` of a set lies in `folder`, packed or unpacked, and the sum that it must have there."""
-    if file in UNPACKED and not (folder / file).exists():
-        other, expected = UNPACKED[file]
+    source = source_of(name)
+    if file in source.unpacked and not (folder / file).exists():
+        other, expected = source.unpacked[file]
         if (folder / other).exists():
             return folder / other, expected
-    return folder / file, files_of(name)[file]
+    return folder / file, source.files[file]
 
 
 def verified(name: str, folder: Path) -> dict[str, str]:
     """Return the sums of the files that a set is read from, by their paths below `folder`."""
-    forms = (form_of(name, file, folder) for file in files_of(name))
+    forms = (form_of(name, file, folder) for file in source_of(name).files)
     return {path.relative_to(folder).as_posix(): expected for path, expected in forms}
 
 
@@ -201,8 +110,7 @@ def candidates(data_dir: str | os.PathLike | None) -> list[Path]:
         who = "data_dir names" if data_dir else "CIFAR_UTILS_DATA names"
         what = "is a file" if folder.exists() else "does not exist"
         raise DataError(f"{who} {folder}, which {what}; expected a folder: make it, or correct the name.")
-    for own in map(Path, _OWN_FOLDERS):
-        parts = own.parts
+    for parts in (own.parts for own in _OWN_FOLDERS):
         if folder.absolute().parts[-len(parts) :] == parts and not (folder / parts[0]).exists():
             return [folder.absolute().parents[len(parts) - 1]]
     return [folder]
@@ -229,7 +137,7 @@ def locate(name: str, data_dir: str | os.PathLike | None = None, download: bool 
     that ask for the same set wait; a damaged file is kept beside, as `NAME.damaged`.
 
     Args:
-        name: a key of `FILES` or `WEIGHTS`.
+        name: a key of `DATASETS` or `WEIGHTS`.
         data_dir: the folder to look in, instead of `$CIFAR_UTILS_DATA` or `./data`.
         download: whether to fetch the set from its official place when no folder holds it.
 
@@ -237,7 +145,7 @@ def locate(name: str, data_dir: str | os.PathLike | None = None, download: bool 
         DataError: the name is unknown, or a file is missing, damaged or not readable. The message names
             the file, the expected and the found sum, and the ways to get it.
     """
-    files_of(name)
+    source_of(name)
     with in_one_sentence(name):
         folder = _folder_of(name, data_dir)
         if wrong(name, folder):
@@ -252,7 +160,7 @@ def _folder_of(name: str, data_dir: str | os.PathLike | None) -> Path:
     from . import fetch
 
     def here(folder: Path) -> float:
-        lie_there = sum(form_of(name, file, folder)[0].exists() for file in files_of(name))
+        lie_there = sum(form_of(name, file, folder)[0].exists() for file in source_of(name).files)
         return lie_there or 0.5 * bool(fetch.archive_in(name, folder))
 
     folders = candidates(data_dir)
@@ -263,7 +171,7 @@ def _folder_of(name: str, data_dir: str | os.PathLike | None) -> Path:
 def wrong(name: str, folder: Path) -> dict[str, str]:
     """Return what was found of each file that is missing (`no file`) or damaged (its sum)."""
     found = {}
-    for file in files_of(name):
+    for file in source_of(name).files:
         path, expected = form_of(name, file, folder)
         if not path.exists():
             found[file] = "no file"
@@ -322,7 +230,7 @@ def needed(notebook: Path) -> list[str]:
             elif call.func.attr == "load" and call.args:
                 first = call.args[0]
                 names = runs_through.get(first.id, []) if isinstance(first, ast.Name) else [first]
-                found += [n.value for n in names if isinstance(n, ast.Constant) and n.value in FILES]
+                found += [n.value for n in names if isinstance(n, ast.Constant) and n.value in DATASETS]
     return list(dict.fromkeys(found))
 
 
@@ -351,7 +259,7 @@ def _status(asked: str, data_dir: str | os.PathLike | None) -> Status:
         what = f"{form_of(name, first, folder)[0]} is {'missing' if found == 'no file' else 'damaged'}"
         if archive := fetch.archive_in(name, folder):
             return Status(asked, "to fetch", f"{label}: {what}; {archive} lies there and will be unpacked.")
-        if urls := ORIGINS[name].urls:
+        if urls := source_of(name).urls:
             url = urls[0] + Path(first).name * urls[0].endswith("/")
             return Status(asked, "to fetch", f"{label}: {what}; it will be fetched from {url}.")
         return Status(asked, "by hand", f"{label}: {what}; {fetch.by_hand(name, folder)}.")

@@ -100,7 +100,7 @@ def read(need: str) -> tuple[dict[str, Tensor], dict]:
         DataError: no file that serves is here and none could be downloaded, or its sum is not the one expected.
     """
     name, folder = locate_one_of(need)
-    file, expected = next(iter(WEIGHTS[name].items()))
+    file, expected = next(iter(WEIGHTS[name].files.items()))
     with in_one_sentence(name):
         state = torch.load(folder / file, weights_only=True, map_location="cpu")
     rounded = {v.dtype for v in state.values()} == {torch.float16}
