@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,17 +18,19 @@ from cifar_utils import environment, operations
 from cifar_utils.data import sets as data_module
 from cifar_utils.device import autocast_dtype, float64_device, pick_device
 from cifar_utils.errors import LedgerError, ParameterError, RunError
-from cifar_utils.measure import plots
-from cifar_utils.measure.stats import Summary, in_words
+from cifar_utils.measure import plots, words
+from cifar_utils.measure.stats import Summary
 from cifar_utils.paths import root
 
 from . import cards, params
 from .ledger import Claim, Measurement, load_claims, show_found
 from .record import RECORD_MIME, code_fingerprint, ledger_fingerprint
+from .scale import Scale
+from .source import source as source  # chapter.source(Dropout) shows the library's code
 from .verdict import judge
 
 
-def start(name: str, namespace: dict, question: str) -> Chapter:
+def start(name: str, namespace: dict, question: str, scale: Mapping[str, object] | None = None) -> Chapter:
     """Begin a chapter: check its parameters, set the house style, show the header card.
 
     Args:
@@ -36,6 +38,7 @@ def start(name: str, namespace: dict, question: str) -> Chapter:
         namespace: the notebook's `globals()`; its parameters are checked by name and type, and
             replaced by their converted values.
         question: what the chapter answers, for the card.
+        scale: the report's own numbers, such as `dict(images=45_000, epochs=20)`, for `Chapter.scale`.
 
     Raises:
         ParameterError: papermill was given a parameter that the notebook does not declare, or one has a wrong
@@ -47,7 +50,7 @@ def start(name: str, namespace: dict, question: str) -> Chapter:
         raise ParameterError(f"Parameter {missing[0]} has no value yet; run the notebook's parameters cell first.")
     values = params.check({key: namespace[key] for key in allowed}, allowed)
     namespace.update(values)
-    return Chapter(name, values, question)
+    return Chapter(name, values, question, scale or {})
 
 
 def _injected(cells: Sequence[str]) -> list[str]:
@@ -69,11 +72,12 @@ class Chapter:
         device: `torch.device` that the run uses; the CPU instead of an Apple GPU, which has no float64, in
             chapters without a parameter `precision`.
         autocast: what its parameter `precision` means there: `torch.bfloat16`, or None for float32.
-        full_scale: whether measurements count at the report's scale; set it where the notebook knows.
+        full_scale: whether measurements count at the report's scale, as `scale` says.
+        report_scale: the report's own numbers, by name.
     """
 
-    def __init__(self, name: str, values: dict, question: str):
-        self.name, self.params, self.question = name, values, question
+    def __init__(self, name: str, values: dict, question: str, scale: Mapping[str, object]):
+        self.name, self.params, self.question, self.report_scale = name, values, question, dict(scale)
         if values["profile"] not in params.PROFILES:
             raise ParameterError(f"profile is {values['profile']!r}; expected one of {params.PROFILES}.")
         self.device = pick_device(values["device"])
@@ -81,7 +85,8 @@ class Chapter:
             self.device = float64_device(self.device)
         self.autocast = autocast_dtype(values.get("precision", "float32"), self.device)
         self.report_id = name.split("_")[0]
-        self.full_scale = True
+        self.full_scale, self._scale = True, None  # the scale is None outside of any block
+        self._scales: dict[str, str] = {}
         self._code, self._environment = code_fingerprint(name), environment.describe(self.device)
         self._claims = {k: c for k, c in load_claims().items() if c.notebook == name}
         self._found: dict[str, Measurement] = {}
@@ -117,29 +122,72 @@ class Chapter:
         if provenance:
             self._data[provenance["name"]] = provenance
 
+    def reports_scale(self, **own: object) -> None:
+        """Declare the report's own numbers, such as `images=45_000, epochs=20`, where `start` could not yet."""
+        self.report_scale.update(own)
+
+    def scale(self, of: Mapping[str, object] | None = None, **here: object) -> Scale:
+        """Say how large an experiment is: `with run.scale(images=len(train), epochs=epochs):`.
+
+        Measurements and figures in the block count as the report's only where every number is at least the
+        report's; otherwise figures are stamped, and the measurements earn no verdict. Entered with nothing, the
+        report's size does not matter, as for a check of a formula. The same scale may be entered in many cells.
+
+        Args:
+            of: the report's numbers, where this experiment has others than the chapter.
+            here: this run's numbers, by the names of the report's.
+
+        Raises:
+            ParameterError: of something here, the report's number is not declared.
+        """
+        return Scale(self, here, {**self.report_scale, **(of or {})})
+
+    def enter(self, scale: Scale) -> tuple:
+        """Begin a block of `scale`; return what `leave` needs."""
+        stamp = "sample data" if self.is_sample else "" if scale.is_full else f"scaled down: {scale.words}"
+        before = (self.full_scale, self._scale, plots.stamp(stamp))
+        self.full_scale, self._scale = scale.is_full, scale.words
+        return before
+
+    def leave(self, before: tuple) -> None:
+        """End a block."""
+        self.full_scale, self._scale, stamp = before
+        plots.stamp(stamp)
+
     def scaled_down(self, why: str) -> None:
         """Say that the following measurements and figures are smaller than the report's, and how."""
-        self.full_scale = False
+        self.full_scale, self._scale = False, why
         if not self.is_sample:
             plots.stamp(f"scaled down: {why}")
 
     def at_full_scale(self) -> None:
         """Say that the following measurements and figures are as large as the report's."""
-        self.full_scale = True
+        self.full_scale, self._scale = True, ""
         plots.stamp("sample data" if self.is_sample else "")
 
-    def report(self, claim_id: str, value: float | Summary, note: str = "", fitted: bool = False) -> None:
+    def report(
+        self, claim: str | Mapping[str, object], value: float | Summary | None = None, note: str = "",
+        fitted: bool = False,
+    ) -> None:  # fmt: skip
         """Report what was found for a claim, in the claim's unit; the text is glued under the id.
 
         Args:
-            claim_id: a claim of this notebook.
+            claim: a claim of this notebook; or several with their values, `{"a1.q1.loss": loss, "a1.q1.accuracy":
+                (accuracy, "three seeds")}`, ids whole so that a text search finds them.
             value: what was found.
-            note: one sentence for the table.
+            note: one sentence for the table; of several claims, for those that have none of their own.
             fitted: whether the report's number helped to choose the setting that `value` was measured with.
 
         Raises:
-            LedgerError: the ledger has no such claim for this notebook, or nothing could be fitted to it.
+            LedgerError: the ledger has no such claim for this notebook, nothing could be fitted to it, or an
+                experiment is reported whose scale nobody said, in a chapter that declares the report's.
         """
+        several = claim if isinstance(claim, Mapping) else {claim: (value, note)}
+        for key, found in several.items():
+            measured, why = found if isinstance(found, tuple) else (found, note)
+            self._report(key, measured, why, fitted)
+
+    def _report(self, claim_id: str, value: float | Summary, note: str, fitted: bool) -> None:
         if claim_id not in self._claims:
             raise LedgerError(
                 f"{claim_id} is not a claim of notebook {self.name}; add it to claims/{self.report_id}.yml "
@@ -148,14 +196,42 @@ class Chapter:
         claim = self._claims[claim_id]
         if fitted and not claim.can_be_fitted:
             raise LedgerError(f"{claim_id} is a {claim.kind}, which holds or does not; only experiments are fitted.")
+        if self.report_scale and self._scale is None and claim.can_be_fitted:
+            raise LedgerError(
+                f"{claim_id} is an experiment's, and was reported outside of any scale; report it inside "
+                f"`with run.scale({', '.join(f'{name}=...' for name in self.report_scale)}):`, or inside "
+                "`with run.scale():` if the report's size does not matter for it."
+            )
         found = Measurement.of(value, self.full_scale, note, fitted)
-        self._found[claim_id] = found
+        self._found[claim_id], self._scales[claim_id] = found, self._scale or ""
         self.glue(claim_id, show_found(claim, found))
         self.glue(f"{claim_id}.verdict", judge(claim, found, self.is_sample))
 
-    def glue(self, name: str, text: str) -> None:
-        """Make `text` available to prose as {glue:text}`name` (and keep it in the record); NaN is put into words."""
-        text = in_words(str(text))
+    def glue(self, *spec: object, **values: object) -> None:
+        """Make values available to prose as {glue:text}`name`, and keep their texts in the record.
+
+        `run.glue("+.1f points", gain=gain, loss=loss)` says digits and unit once, as `cifar_utils.measure.words`
+        describes; `run.glue(images=len(train), gain=(gain, "points"), best="Adam")` takes numbers as they come,
+        each with a spec of its own where it needs one. `run.glue("a name", value)` is for names that are no
+        identifiers. Parameters glue themselves at the end, unless the chapter has a text for the same name.
+
+        Args:
+            spec: how the values are written.
+            values: a `Summary`, a number, a list of them or a text, by name.
+        """
+        how = ""
+        if len(spec) == 2 and not values:
+            values = {str(spec[0]): spec[1]}
+        elif len(spec) == 1 and values and isinstance(spec[0], str):
+            how = spec[0]
+        elif spec or not values:
+            raise ParameterError(f"run.glue was given {spec!r}; expected values by name, behind one spec or none.")
+        for name, value in values.items():
+            has_own = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str)
+            thing, own = value if has_own and not isinstance(value[0], str) else (value, how)
+            self._glue(name, words.text(thing, own))
+
+    def _glue(self, name: str, text: str) -> None:
         self._numbers[name] = text
         prefix = "application/papermill.record/"  # what myst-nb looks for; the reader sees nothing here
         display(
@@ -209,6 +285,7 @@ class Chapter:
                 **asdict(found),
                 "verdict": judge(self._claims[key], found, self.is_sample),
                 "text": show_found(self._claims[key], found),
+                "scale": self._scales[key],
             }
             for key, found in self._found.items()
         }
@@ -218,6 +295,7 @@ class Chapter:
             "report": self.report_id,
             "profile": self.params["profile"],
             "parameters": self.params,
+            "scale": self.report_scale,
             "sample": self.is_sample,
             "precision": self.number_format,
             "environment": self._environment,
@@ -238,13 +316,16 @@ class Chapter:
         return "\n".join(f"{key:<45} {row['verdict']}" for key, row in rows)
 
     def finish(self) -> None:
-        """Show the ledger table, complete the header card, and leave the record in the notebook.
+        """Glue the parameters, show the ledger table, complete the card, and leave the record in the notebook.
 
         Raises:
             LedgerError: a claim of this notebook was not reported.
         """
         if missing := set(self._claims) - set(self._found):
             raise LedgerError(f"{self.name} did not report {', '.join(sorted(missing))}.")
+        for name, value in self.params.items():
+            if name not in self._numbers:  # a chapter's own text wins, and myst-nb wants each name once
+                self._glue(name, words.parameter(value))
         record = self.record()
         self._card.update(cards.Html(cards.header(record, self.question, finished=True)))
         rows: list[tuple[Claim, dict]] = [(self._claims[k], m) for k, m in record["measurements"].items()]

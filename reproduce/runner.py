@@ -23,6 +23,7 @@ from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.paths import chapter_name, chapters, notebook_path, root
 
 from . import kernels, params, versions
+from .cells import note_cells
 from .record import code_fingerprint, ledger_fingerprint, record_of, write_json
 
 # jsonschema would read a grammar of internationalised addresses for 3 s; notebooks have none to check
@@ -202,6 +203,7 @@ def _last_words(log: Path) -> str:
 def _seal(draft: Path, target: Path) -> None:
     """Put an executed notebook, without this machine's traces, and its record in the place of an older run."""
     record, notebook = record_of(draft), json.loads(draft.read_text(encoding="utf-8"))
+    note_cells(notebook, record)
     meta = notebook["metadata"].get("papermill", {})
     meta["input_path"] = f"notebooks/{target.name}"
     meta["output_path"] = None

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats as sp
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.measure.stats import bootstrap, difference, in_words, repeat, summarise
+from cifar_utils.measure.stats import bootstrap, difference, repeat, summarise
+from cifar_utils.measure.words import in_words
 
 VALUES = [51.2, 49.8, 50.4, 52.1, 50.0]
 OTHER = [50.1, 49.5, 49.9, 51.0, 49.1]
@@ -94,8 +95,8 @@ def test_repeat():
 
 
 def test_an_interval_is_written_only_where_there_is_one():
-    assert summarise([1.0, 3.0]).interval() == " [-10.7, 14.7]"
-    assert summarise([1.0, 3.0]).interval("+.2f") == " [-10.71, +14.71]"
+    assert summarise([1.0, 3.0]).interval() == " [−10.7, 14.7]"
+    assert summarise([1.0, 3.0]).interval("+.2f") == " [−10.71, +14.71]"
     assert summarise([1.0]).interval() == "" == summarise([1.0, math.nan]).interval()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..errors import ParameterError
+from .stats import Summary
 
 #: Okabe and Ito's palette, told apart by people with colour blindness, in an order of falling contrast.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C8C8C")
@@ -37,10 +38,11 @@ def use_house_style() -> None:
     })  # fmt: skip
 
 
-def stamp(text: str) -> None:
-    """Write `text` onto every figure shown from now on, such as `sample data`; empty writes nothing."""
+def stamp(text: str) -> str:
+    """Write `text` onto every figure shown from now on, such as `sample data`; return what stood there before."""
     global _stamp
-    _stamp = text
+    before, _stamp = _stamp, text
+    return before
 
 
 def show(fig: Figure) -> None:
@@ -91,6 +93,89 @@ def curves(
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(runs) > 1:
         ax.legend()
+
+
+def intervals(
+    ax, rows: Mapping[str, Summary] | Mapping[str, Mapping[str, Summary]], xlabel: str = "", zero: bool = False,
+    reported: Mapping[str, float] | None = None, written: str = "",
+) -> None:  # fmt: skip
+    """Draw means with their 95 % intervals, one row a name, the first on top.
+
+    Args:
+        ax: matplotlib axes.
+        rows: summaries by name; of several series, `{"held out": {"Adam": ...}, "training": {...}}`.
+        xlabel: label.
+        zero: draw a line at zero, for differences.
+        reported: what the report says, by name, drawn as crosses.
+        written: write each mean above its mark, by a spec such as `.1f`.
+    """
+    series = {"": rows} if all(isinstance(row, Summary) for row in rows.values()) else rows
+    names = list(dict.fromkeys(name for found in series.values() for name in found))
+    if not names:
+        raise ParameterError("There is no row to draw.")
+    step = 0.6 / len(series) if len(series) > 1 else 0.0
+    for i, (label, found) in enumerate(series.items()):
+        at = [names.index(name) + step * (i - (len(series) - 1) / 2) for name in found]
+        _means(ax, found.values(), at, i, horizontal=True, label=label or ("ours" if reported else None))
+        for y, s in zip(at, found.values(), strict=True) if written else ():
+            ax.annotate(
+                f"{s:mean {written}}", (s.mean, y), (0, 5), textcoords="offset points", ha="center", fontsize=9
+            )
+    if reported:
+        at = [names.index(name) for name in reported]
+        ax.plot(
+            [*reported.values()], at, "x", color="black", markersize=9, markeredgewidth=2, label="report", zorder=3
+        )
+    if zero:
+        ax.axvline(0, color="black", linewidth=1)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
+    ax.grid(axis="y", visible=False)
+    if len(series) > 1 or reported:
+        ax.legend()
+
+
+def trend(
+    ax, series: Mapping[str, Mapping[float, Summary]], xlabel: str = "", ylabel: str = "",
+    reported: Mapping[float, float] | None = None,
+) -> None:  # fmt: skip
+    """Draw means with their 95 % intervals over a number, such as a learning rate or a width, one line a series.
+
+    Args:
+        ax: matplotlib axes.
+        series: summaries by number, by name of the series.
+        xlabel, ylabel: labels.
+        reported: what the report says, by number, drawn as crosses.
+    """
+    for i, (label, found) in enumerate(series.items()):
+        _means(ax, found.values(), list(found), i, horizontal=False, label=label or None, linestyle=LINES[i % 8])
+    if reported:
+        at = list(reported)
+        ax.plot(
+            at, [*reported.values()], "x", color="black", markersize=9, markeredgewidth=2, label="report", zorder=3
+        )
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if len(series) > 1 or reported:
+        ax.legend()
+
+
+def _means(ax, found, at: Sequence[float], i: int, horizontal: bool, **style) -> None:
+    """Draw means at places of one axis, with bars to the ends of their intervals where they have any."""
+    means = [s.mean for s in found]
+    below, above = (
+        [abs(getattr(s, end) - s.mean) if s.has_interval else 0.0 for s in found] for end in ("low", "high")
+    )
+    style = {
+        "linestyle": "none",
+        "marker": MARKERS[i % 8],
+        "color": COLOURS[i % 8],
+        "markersize": 6,
+        "capsize": 3,
+    } | style
+    if horizontal:
+        ax.errorbar(means, at, xerr=[below, above], **style)
+    else:
+        ax.errorbar(at, means, yerr=[below, above], **style)
 
 
 def confusion(ax, matrix: np.ndarray, classes: Sequence[str]) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
 from ..errors import ParameterError
+from . import words
 
 
 @dataclass(frozen=True)
 class Summary:
     """The mean of some values and what is known about it.
+
+    It is written by a spec, `f"{gain:+.1f points}"` is "+1.2 [0.4, 2.0] points"; see `cifar_utils.measure.words`.
+    It can be scaled and shifted, `100 * share - 50`; the difference of two comes from `difference`, which needs
+    the values.
 
     Attributes:
         mean: arithmetic mean.
@@ -36,15 +41,57 @@ class Summary:
         """Whether `low` and `high` are numbers."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
+    @property
+    def sign(self) -> int:
+        """1 where the whole interval is above zero, -1 where it is below, 0 where it is not or there is none."""
+        return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def resolved(self) -> str:
+        """In words, whether the interval tells on which side of zero the mean is."""
+        return "resolved" if self.sign else "not resolved"
+
     def interval(self, spec: str = ".1f") -> str:
         """Return ` [low, high]`, both formatted by `spec`, to stand behind the mean; nothing where there is none."""
-        return f" [{self.low:{spec}}, {self.high:{spec}}]" if self.has_interval else ""
+        if not self.has_interval:
+            return ""
+        form = words.parse(spec)
+        low, high = (form.number(bound, like=self.mean, sign=form.sign) for bound in (self.low, self.high))
+        return f" [{low}, {high}]"
 
+    def __format__(self, spec: str) -> str:
+        form = words.parse(spec)
+        mean = form.number(self.mean, like=self.mean)
+        if math.isnan(self.mean):
+            return mean
+        if form.mean or not self.has_interval:
+            return form.with_unit(mean)
+        low, high = (form.number(bound, like=self.mean, sign=False) for bound in (self.low, self.high))
+        return form.with_unit(f"{mean} [{low}, {high}]")
 
-def in_words(text: str) -> str:
-    """Return a text without intervals of NaN, as one value alone has them, and with any other NaN put into words."""
-    without = re.sub(r" ?\[[+−-]?nan, [+−-]?nan\]", "", text)
-    return re.sub(r"[+−-]?\bnan\b( (%|points))?", "not defined", without)
+    def __mul__(self, factor: float) -> Summary:
+        if not isinstance(factor, Real):
+            return NotImplemented
+        low, high = sorted((factor * self.low, factor * self.high))
+        return replace(self, mean=factor * self.mean, std=abs(factor) * self.std, low=low, high=high)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Summary:
+        return -1 * self
+
+    def __add__(self, shift: float) -> Summary:
+        if not isinstance(shift, Real):
+            return NotImplemented
+        return replace(self, mean=self.mean + shift, low=self.low + shift, high=self.high + shift)
+
+    __radd__ = __add__
+
+    def __sub__(self, shift: float) -> Summary:
+        return self + -shift if isinstance(shift, Real) else NotImplemented
+
+    def __rsub__(self, number: float) -> Summary:
+        return -self + number
 
 
 def summarise(values: Sequence[float], unit: str = "seeds") -> Summary:
@@ -60,31 +107,43 @@ def summarise(values: Sequence[float], unit: str = "seeds") -> Summary:
     mean = float(values.mean())
     if n == 1:
         return Summary(mean, math.nan, math.nan, math.nan, 1, f"1 {unit.rstrip('s')}, no interval")
-    from scipy.stats import t
+    from scipy.stats import sem, t
 
-    std = float(values.std(ddof=1))
-    half = float(t.ppf(0.975, n - 1)) * std / math.sqrt(n)
-    return Summary(mean, std, mean - half, mean + half, n, f"95 % t interval over {n} {unit}")
+    half = float(t.ppf(0.975, n - 1) * sem(values))
+    method = f"95 % t interval over {n} {unit}"
+    return Summary(mean, float(values.std(ddof=1)), mean - half, mean + half, n, method)
+
+
+def percent(shares: Sequence[float], unit: str = "seeds") -> Summary:
+    """Return the summary, in percent, of shares between 0 and 1 such as accuracies."""
+    return summarise(100 * np.asarray(list(shares), dtype=np.float64), unit)
 
 
 def bootstrap(values: Sequence[float], unit: str, draws: int = 2000, seed: int = 0) -> Summary:
     """Return the summary of the mean over many exchangeable items, such as test images.
 
-    The interval speaks of other items drawn like these for the *same* trained model, not of
-    other seeds.
+    The interval, between percentiles, speaks of other items drawn like these for the *same* trained
+    model, not of other seeds. The items of draw 1, 2, ... are the next `len(values)` integers each of
+    NumPy's default generator at `seed`.
 
     Raises:
         ParameterError: there are no values.
     """
     values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:
+    n = len(values)
+    if n < 2:
         return summarise(values, unit)
-    rng = np.random.default_rng(seed)
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    std = float(values.std(ddof=1))
-    method = f"95 % bootstrap interval over {len(values):,} {unit}"
-    return Summary(float(values.mean()), std, float(low), float(high), len(values), method)
+    mean, std = float(values.mean()), float(values.std(ddof=1))
+    method = f"95 % bootstrap interval over {n:,} {unit}"
+    if not std > 0:  # all the same, or one is NaN: nothing to draw
+        return Summary(mean, std, mean, mean, n, method)
+    from scipy import stats as scipy_stats
+
+    found = scipy_stats.bootstrap(
+        (values,), np.mean, n_resamples=draws, batch=max(1, 1_000_000 // n),  # 8 MB of indices at a time
+        method="percentile", rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Summary(mean, std, float(found.low), float(found.high), n, method)
 
 
 def difference(a: Sequence[float], b: Sequence[float], paired: bool = True) -> Summary:
