@@ -1,4 +1,4 @@
-"""The command line: `python -m reproduce run | reproduce | publish | book | readme | store | list | data`."""
+"""The command line: `python -m reproduce run | reproduce | trainings | publish | book | readme | store | list | data`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,35 @@ def _data(args) -> None:
         print(line)
 
 
+def _trainings(args) -> int | None:
+    from pathlib import Path
+
+    from . import queue, runner
+
+    verb, *rest = args.what or ["list"]
+    if verb in ("export", "import") and len(rest) != 1:
+        raise ParameterError(f"trainings {verb} needs the name of one file.")
+    if verb == "export":
+        print(f"{queue.export(Path(rest[0]))} trainings written to {rest[0]}")
+    elif verb == "import":
+        new, known = queue.take_in(Path(rest[0]))
+        print(f"{new} trainings taken in, {known} were there")
+    elif verb == "verify":
+        current, stale, elsewhere = queue.verify_all(rest)
+        print(f"{current} current, {stale} stale, {elsewhere} of another kind of device")
+        return int(stale > 0)
+    elif verb == "run":
+        if args.nice:
+            queue.lower_priority()
+        left = queue.work(args.profile, rest or runner.notebooks(), args.time_budget, args.key)
+        print(f"{left} trainings left")
+    else:
+        names = [verb, *rest] if args.what and verb != "list" else rest
+        for line in queue.listing(args.profile, names or runner.notebooks()):
+            print(line)
+    return None
+
+
 def _publish(args) -> None:
     from .publish import publish, refresh
     from .runner import notebooks
@@ -139,6 +168,16 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these notebooks and what they need")
     reproduce.add_argument("--cores", type=_at_least_one, default=2, metavar="N", help="CPU cores, 2 by default")
     reproduce.set_defaults(call=_reproduce)
+
+    trainings = sub.add_parser(
+        "trainings", help="a chapter's trainings: list, run [NAME ...], verify, export FILE, import FILE"
+    )
+    trainings.add_argument("what", nargs="*", metavar="NAME | run | verify | export | import")
+    trainings.add_argument("--profile", default="quick", help="whose parameters: smoke, quick (default) or full")
+    trainings.add_argument("--time-budget", type=float, metavar="SECONDS", help="with run: stop after so long")
+    trainings.add_argument("--nice", action="store_true", help="with run: give way to everything else")
+    trainings.add_argument("--key", help="with run: only this training")
+    trainings.set_defaults(call=_trainings)
 
     publish = sub.add_parser("publish", help="copy finished runs into the book")
     publish.add_argument("names", nargs="*", help="notebooks; all by default")

@@ -23,6 +23,7 @@ from cifar_utils.train.recipe import Recipe, from_canonical
 from cifar_utils.train.records import is_current, read_record
 from cifar_utils.train.store import Store
 
+from . import recipes
 from .ledger import load_claims
 from .trainings import Job, plan, store
 
@@ -152,6 +153,29 @@ def in_order(profile: str, names: Sequence[str]) -> list[Status]:
                 seen.add(status.job.key)
                 ordered.append(status)
     return ordered
+
+
+def listing(profile: str, names: Sequence[str]) -> list[str]:
+    """Return a line for every training of some chapters: whether it is there, and how long it takes here."""
+    kept, lines = store(pick_device("auto")), []
+    total, several = 0.0, len(names) > 1
+    for name in names:
+        jobs, waits = plan(name, profile)
+        each = states(jobs, kept)
+        there, left = sum(s.state == "there" for s in each), sum(s.seconds for s in each)
+        total += left
+        if jobs:
+            more = "; others depend on what comes out" if waits else ""
+            lines.append(f"{name}: {there} of {len(each)} there, the rest about {recipes.duration(left)}{more}")
+        elif not several:
+            lines.append(f"{name} trains nothing that is kept in the store.")
+        if not several:
+            lines += [
+                f"    {s.job.key}  {s.state:8} {s.seconds:6.0f} s  {s.job.arm}, seed {s.job.seed}" for s in each
+            ]
+    if several:
+        lines.append(f"All together about {recipes.duration(total)} on this machine at profile {profile}.")
+    return lines
 
 
 class TimeUp(BaseException):

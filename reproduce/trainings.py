@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from IPython.display import HTML, display
 
 from cifar_utils.device import pick_device
 from cifar_utils.errors import ParameterError
@@ -21,7 +22,7 @@ from cifar_utils.train.records import Training, is_current
 from cifar_utils.train.store import Store
 from cifar_utils.train.training import with_sample
 
-from . import params, versions
+from . import params, recipes, versions
 
 #: The tag of cells that write recipes and call `run.train`, and nothing that needs what came out of it.
 RECIPES = "recipes"
@@ -200,6 +201,24 @@ def _imports(source: str) -> ast.Module:
         if isinstance(node, ast.Import | ast.ImportFrom) and "matplotlib" not in ast.unparse(node)
     ]
     return ast.Module(body=body, type_ignores=[])
+
+
+def for_chapter(
+    chapter, arms: Recipe | Mapping[str, Recipe], seeds: int | Sequence[int], *, weights: bool, show: bool
+) -> Runs:
+    """Return a chapter's trainings: those of the store, and the others trained now. See `Chapter.train`."""
+    arms = {arm: of_chapter(recipe, chapter.params) for arm, recipe in as_arms(arms).items()}
+    each, kept = seeds_of(seeds), store(chapter.device)
+    found: dict[str, list[Training | None]] = {}
+    for arm, recipe in arms.items():
+        label = (lambda seed, arm=arm: None) if chapter.is_sample else (lambda seed, arm=arm: f"{arm}, seed {seed}")
+        found[arm] = [kept.get(recipe, seed, weights=weights, progress=label(seed)) for seed in each]
+    runs = Runs(arms, each, found)
+    for training in (training for arm in runs for training in runs[arm]):
+        chapter.note_training(training)
+    if show:
+        display(HTML(recipes.table(runs)))
+    return runs
 
 
 def published(keys: Sequence[str]) -> list[Path]:

@@ -1,6 +1,9 @@
 """Training loops: one network, many small ones at once, triplets; and what is kept of a training."""
 
 from .loop import History, evaluate, fit, seed_everything
+from .recipe import SGD, Adam, Part, Recipe
+from .records import Training
+from .store import Store
 from .triplets import (
     FixedTriplets,
     TripletBatches,
@@ -16,7 +19,8 @@ from .triplets import (
 )
 
 __all__ = [
-    "FixedTriplets", "History", "TripletBatches", "TripletIndex", "TripletNetwork", "batch_hard_loss", "distance",
-    "evaluate", "fit", "hinge", "seed_everything", "semi_hard_loss", "supervised_contrastive_loss", "triplet_loss",
-    "triplet_margin_loss",
+    "SGD", "Adam", "FixedTriplets", "History", "Part", "Recipe", "Store", "Training", "TripletBatches",
+    "TripletIndex",
+    "TripletNetwork", "batch_hard_loss", "distance", "evaluate", "fit", "hinge", "seed_everything", "semi_hard_loss",
+    "supervised_contrastive_loss", "triplet_loss", "triplet_margin_loss",
 ]  # fmt: skip

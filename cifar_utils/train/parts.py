@@ -26,6 +26,7 @@ from ..models import (
     VggLike,
 )
 from .recipe import Part
+from .triplets import batch_hard_loss, semi_hard_loss, supervised_contrastive_loss, triplet_loss
 
 #: Each kind of part and the names it has; what a name's function is called with stands beside the kind.
 PARTS: dict[str, dict[str, Callable]] = {
@@ -170,6 +171,12 @@ register("loss", "cross-entropy")(
         F.cross_entropy if not smoothing else lambda scores, y: F.cross_entropy(scores, y, label_smoothing=smoothing)
     )
 )
+
+
+register("loss", "triplet")(lambda margin=1.0: triplet_loss(margin))
+register("loss", "batch-hard")(lambda margin=1.0: lambda z, y: batch_hard_loss(z, y, margin))
+register("loss", "semi-hard")(lambda margin=1.0: lambda z, y: semi_hard_loss(z, y, margin))
+register("loss", "contrastive")(lambda temperature=0.1: lambda z, y: supervised_contrastive_loss(z, y, temperature))
 
 
 @register("select", "random labels")
