@@ -21,12 +21,14 @@ from cifar_utils.errors import LedgerError, ParameterError, RunError
 from cifar_utils.measure import plots, words
 from cifar_utils.measure.stats import Summary
 from cifar_utils.paths import root
+from cifar_utils.train import Recipe, Training
 
-from . import cards, params
+from . import cards, params, trainings
 from .ledger import Claim, Measurement, load_claims, show_found
 from .record import RECORD_MIME, code_fingerprint, ledger_fingerprint
 from .scale import Scale
 from .source import source as source  # chapter.source(Dropout) shows the library's code
+from .trainings import Runs
 from .verdict import judge
 
 
@@ -92,6 +94,7 @@ class Chapter:
         self._found: dict[str, Measurement] = {}
         self._numbers: dict[str, str] = {}
         self._data: dict = {}
+        self._trainings: dict[str, float] = {}  # key to seconds
         self._started, self._operations = time.perf_counter(), operations.total()
         self._when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         plots.use_house_style()
@@ -116,6 +119,40 @@ class Chapter:
         if first["sizes"] != found.provenance["sizes"]:
             self._data[f"{dataset}, {len(found.train)} training images"] = found.provenance
         return found
+
+    def train(
+        self,
+        arms: Recipe | Mapping[str, Recipe],
+        seeds: int | Sequence[int] = 1,
+        *,
+        weights: bool = False,
+        show: bool = True,
+    ) -> Runs:
+        """Return trainings of one recipe or of several by name, for each seed; show what was trained as a table.
+
+        What is in the store is taken from there, the rest is trained now and kept. On a chapter's sample data, and in
+        its number format, whatever the recipes say. Cells that call this are tagged `recipes` and hold nothing else,
+        so that the queue can read them without running the notebook.
+
+        Args:
+            arms: what to train.
+            seeds: a number n for the seeds 0 to n - 1, or the seeds.
+            weights: whether networks and scores are needed, and not only what was measured on the way.
+            show: the table.
+
+        Raises:
+            ParameterError: a recipe names something that is not there.
+            RunError: the disk is full.
+        """
+        return trainings.for_chapter(self, arms, seeds, weights=weights, show=show)
+
+    def note_training(self, training: Training) -> None:
+        """Note a training, and the data that it was made from, for the record."""
+        self._trainings[training.record["key"]] = round(training.seconds, 1)
+        found = training.record["data"]
+        label, sizes = found["name"], found["sizes"]
+        if self._data.setdefault(label, found)["sizes"] != sizes:
+            self._data[f"{label}, {sizes['train']} training images"] = found
 
     def uses(self, provenance: dict) -> None:
         """Note what else was read from files, such as a network's weights; nothing for an empty `provenance`."""
@@ -303,6 +340,7 @@ class Chapter:
             "code": self._code,
             "ledger": ledger_fingerprint(self.name),
             "checkpoint": self._digest(),
+            "trainings": self._trainings,
             "operations": operations.total() - self._operations,
             "started": self._when,
             "duration_s": round(time.perf_counter() - self._started, 1),
