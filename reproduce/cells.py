@@ -6,7 +6,7 @@ from .record import RECORD_MIME
 
 
 def note_cells(notebook: dict, record: dict) -> None:
-    """Write into a record, and into the one that its notebook carries, the id of the cell that measured each claim."""
+    """Write the id of the cell that measured each claim into a record, and put that into its notebook."""
     where: dict[str, str | None] = {}
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):

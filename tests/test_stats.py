@@ -7,8 +7,7 @@ import pytest
 from scipy import stats as sp
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.measure.stats import bootstrap, difference, repeat, summarise
-from cifar_utils.measure.words import in_words
+from cifar_utils.measure.stats import bootstrap, difference, percent, repeat, summarise
 
 VALUES = [51.2, 49.8, 50.4, 52.1, 50.0]
 OTHER = [50.1, 49.5, 49.9, 51.0, 49.1]
@@ -100,14 +99,51 @@ def test_an_interval_is_written_only_where_there_is_one():
     assert summarise([1.0]).interval() == "" == summarise([1.0, math.nan]).interval()
 
 
+def test_shares_are_summarised_in_percent():
+    found, plain = percent([0.61, 0.63, 0.6]), summarise([61.0, 63.0, 60.0])
+    assert (found.mean, found.low, found.high) == pytest.approx((plain.mean, plain.low, plain.high))
+    assert percent(np.array([True, False]), "images").mean == 50
+    assert not percent([0.5]).has_interval
+
+
+def test_a_summary_is_scaled_and_shifted_as_its_values_would_be():
+    values = np.array(VALUES)
+    found = summarise(values)
+    for made, same in (
+        (100 * found, 100 * values), (found * -2, -2 * values), (found - 50, values - 50), (1 - found, 1 - values),
+        (-found, -values), (3 + found, values + 3), (np.float64(2) * found, 2 * values),
+    ):  # fmt: skip
+        wanted = summarise(same)
+        for name in ("mean", "std", "low", "high"):
+            assert getattr(made, name) == pytest.approx(getattr(wanted, name)), name
+        assert made.n == wanted.n and made.method == wanted.method
+    with pytest.raises(TypeError):
+        found - found  # two means alone do not tell the interval of their difference
+
+
+def test_one_value_stays_without_interval_when_scaled():
+    assert not (100 * summarise([1.0])).has_interval
+
+
 @pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("+1.2 points [+nan, +nan]", "+1.2 points"), ("1.2 [nan, nan] points", "1.2 points"),
-        ("−1.2 [−nan, nan] (not resolved)", "−1.2 (not resolved)"), ("38.1 % [nan, nan]", "38.1 %"),
-        ("nan %", "not defined"), ("+nan points", "not defined"), ("lr nan; 3", "lr not defined; 3"),
-        ("banana [1, 2]", "banana [1, 2]"), ("", ""),
-    ],
+    ("values", "sign", "resolved"),
+    [([1.0, 1.1, 1.2], 1, "resolved"), ([-1.0, -1.1, -1.2], -1, "resolved"), ([-1.0, 1.1, 0.2], 0, "not resolved"),
+     ([5.0], 0, "not resolved"), ([1.0, math.nan], 0, "not resolved")],
 )  # fmt: skip
-def test_nan_is_put_into_words(text, told):
-    assert in_words(text) == told
+def test_a_sign_is_resolved_where_the_interval_leaves_zero_out(values, sign, resolved):
+    found = summarise(values)
+    assert (found.sign, found.resolved) == (sign, resolved)
+
+
+def test_bootstrap_draws_from_the_seeded_generator_item_by_item():
+    values = np.random.default_rng(4).random(300)
+    rng = np.random.default_rng(7)
+    means = [values[rng.integers(300, size=300)].mean() for _ in range(5000)]
+    found = bootstrap(values, "images", draws=5000, seed=7)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), rel=1e-12)
+
+
+def test_bootstrap_of_equal_and_of_diverged_values():
+    found = bootstrap([1.0] * 50, "images")
+    assert (found.mean, found.low, found.high) == (1, 1, 1)
+    assert not bootstrap([1.0, math.nan, 2.0], "images").has_interval

@@ -27,7 +27,7 @@ from ..errors import ParameterError
 _SUPERSCRIPT = str.maketrans("+-0123456789", "⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SPEC = re.compile(
     r"(?P<mean>mean\b\s*)?(?P<sign>\+)?(?P<comma>,)?"
-    r"(?P<code>(?:\.\d+)?[fge](?=\s|$)|\.\d+%(?=\s|$)|)\s*(?P<unit>[^\s.,+\d].*)?"
+    r"(?P<code>(?:\.\d+)?[fge](?=\s|$)|\.\d+%(?=\s|$)|)\s*(?P<unit>(?:[^\W\d_]|[%°×/(]).*)?"
 )
 
 
