@@ -1,5 +1,6 @@
 """What every source notebook, its parameters, its claims and its published chapter must keep to."""
 
+import ast
 import json
 import re
 
@@ -83,9 +84,23 @@ def test_notebook_stands_in_the_book(name):
     assert f"chapters/{name}" in (root() / "_toc.yml").read_text()
 
 
+def glued_names(code: str) -> set[str]:
+    """Return the names that `run.glue(name=...)`, `run.glue(**{"name": ...})` and `run.glue("name", ...)` make."""
+    names = set()
+    for call in ast.walk(ast.parse(code)):
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "run.glue":
+            continue
+        given = call.args[:1] if len(call.args) == 2 else []
+        for keyword in call.keywords:
+            names.add(keyword.arg)
+            given += keyword.value.keys if keyword.arg is None and isinstance(keyword.value, ast.Dict) else []
+        names |= {key.value for key in given if isinstance(key, ast.Constant)}
+    return names
+
+
 def test_text_glues_only_what_the_notebook_makes(name, cells):
     code = "\n".join(source(c) for c in cells if c["cell_type"] == "code")
-    made = set(re.findall(r'run\.glue\(\s*"([^"]+)"', code)) | set(load_claims())
+    made = glued_names(code) | set(load_claims()) | set(params.declared(name))
     used = set(re.findall(r"\{glue:text\}`([^`]+)`", "\n".join(source(c) for c in cells if c["cell_type"] != "code")))
     assert {u.removesuffix(".verdict") for u in used} <= made
 
@@ -109,7 +124,7 @@ def test_every_claim_of_a_published_chapter_is_answered_and_judged_as_the_ledger
     wanted = {c.id for c in claims.values() if c.notebook == published}
     assert wanted == set(record["measurements"])
     for key, found in record["measurements"].items():
-        stored = {k: v for k, v in found.items() if k not in ("verdict", "text")}
+        stored = {k: v for k, v in found.items() if k not in ("verdict", "text", "scale", "cell")}
         assert found["verdict"] == judge(claims[key], Measurement(**stored), record["sample"]), key
 
 
