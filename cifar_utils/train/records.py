@@ -120,10 +120,19 @@ class Training:
         _, like, prepared = self._begun
         return Batches.for_evaluation(prepared(split), like, size)
 
+    def evaluate(self, split: Split, network: nn.Module | None = None) -> tuple[float, float]:
+        """Return loss and accuracy (0..1) of the trained network, or of another on the same inputs, on any split."""
+        amp = autocast_dtype(self.recipe.precision, self.device)
+        return one.evaluate(network or self.model, self.batches(split), autocast=amp)
+
     def measure(self, split: Split) -> float:
         """Return the network's accuracy on any split, in percent."""
-        amp = autocast_dtype(self.recipe.precision, self.device)
-        return 100 * one.evaluate(self.model, self.batches(split), autocast=amp)[1]
+        return 100 * self.evaluate(split)[1]
+
+    def untrained(self) -> nn.Module:
+        """Return the network as it was before its first step, on its device."""
+        with torch.random.fork_rng(devices=[]):
+            return one.begin(replace(self.recipe, start=None), self.seed, self.data, self.device)[0]
 
     def scores(self, which: str = "val") -> torch.Tensor:
         """Return the final scores of `val` or `test`, float16 (N, classes), on the CPU.
