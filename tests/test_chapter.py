@@ -11,7 +11,7 @@ from cifar_utils.data import standin as sample
 from cifar_utils.errors import LedgerError, ParameterError, RunError
 from cifar_utils.measure import plots
 from cifar_utils.measure.stats import summarise
-from reproduce import chapter, record
+from reproduce import cells, chapter, record, source
 from reproduce.chapter import RECORD_MIME, start
 
 NAME = "a1_q1_test"
@@ -283,6 +283,186 @@ def test_a_diverged_measurement_is_told_as_such(page):
     run.report("a1.q1.accuracy", math.nan)
     found = json.loads(json.dumps(run.record(), allow_nan=False))["measurements"]["a1.q1.accuracy"]
     assert found["text"] == "diverged" and found["verdict"] == "differs" and found["value"] is None
+
+
+# ---- values in prose ---------------------------------------------------------------------------
+
+
+def test_glue_writes_values_by_one_spec_or_by_their_own(page):
+    run = begin()
+    gain = summarise([1.0, 1.4, 1.2])
+    run.glue("+.1f points", gain=gain, other=-0.52)
+    run.glue(images=50_000, best=0.1, tried=[0.1, 1e-5], who="Adam", share=(0.123, ".0%"), loss=(gain, "mean .2f"))
+    run.glue("by.a.name", 1234)
+    run.glue("old", f"{gain.mean:.1f} %")
+    assert {name: text.strip("'") for name, text in glued(page).items()} == {
+        "gain": "+1.2 [0.7, 1.7] points", "other": "−0.5 points", "images": "50,000", "best": "0.1",
+        "tried": "0.1, 10⁻⁵", "who": "Adam", "share": "12 %", "loss": "1.20", "by.a.name": "1,234", "old": "1.2 %",
+    }  # fmt: skip
+    assert run.record()["numbers"]["gain"] == "+1.2 [0.7, 1.7] points"
+
+
+def test_tuples_of_names_are_lists_and_not_values_with_a_spec(page):
+    run = begin()
+    run.glue(pair=("cat", "dog"), sizes=(16, 32), empty=())
+    assert set(glued(page).items()) == {("pair", "'cat, dog'"), ("sizes", "'16, 32'"), ("empty", "'none'")}
+
+
+@pytest.mark.parametrize("given", [(), ("points",), (3,), ("a", 1, 2)])
+def test_glue_without_values_is_refused(page, given):
+    with pytest.raises(ParameterError, match="expected values by name, behind one spec or none"):
+        begin().glue(*given)
+
+
+def test_parameters_glue_themselves_unless_the_chapter_has_a_text_for_the_name(page):
+    run = begin(seeds=3, lr=1e-5, rates=[0.1, 1.0])
+    run.glue(limit="all")
+    run.report({"a1.q1.weights": 30730, "a1.q1.accuracy": 38})
+    assert "lr" not in glued(page)
+    run.finish()
+    names = [m["scrapbook"]["name"] for kind, _, m in page if kind == "raw" and m]
+    assert len(names) == len(set(names))  # myst-nb warns of what is glued twice
+    found = glued(page)
+    assert (found["seeds"], found["lr"], found["rates"], found["limit"], found["augment"]) == (
+        "'3'", "'10⁻⁵'", "'0.1, 1'", "'all'", "'no'",
+    )  # fmt: skip
+    assert page[-1][1][RECORD_MIME]["numbers"]["lr"] == "10⁻⁵"
+
+
+def test_several_claims_in_one_report(page):
+    run = begin(data="real")
+    run.report({"a1.q1.weights": 30730, "a1.q1.accuracy": (summarise([38.0, 38.5, 39.0]), "three")}, note="both")
+    found = run.record()["measurements"]
+    assert [found[key]["note"] for key in ("a1.q1.weights", "a1.q1.accuracy")] == ["both", "three"]
+    assert {m["verdict"] for m in found.values()} == {"reproduced"}
+    with pytest.raises(LedgerError, match="a1.q1.speed is not a claim"):
+        run.report({"a1.q1.speed": 1})
+
+
+# ---- scale -------------------------------------------------------------------------------------
+
+
+def sized(**changes) -> chapter.Chapter:
+    return start(NAME, namespace(**changes), "?", scale={"images": 50_000, "epochs": 20})
+
+
+def test_a_block_says_how_large_an_experiment_is_and_gives_back_what_was(page):
+    run = sized(data="real")
+    small, full = run.scale(images=2_000, epochs=3), run.scale(images=50_000, epochs=30)
+    assert (small.is_full, full.is_full, full.words) == (False, True, "50,000 images, 30 epochs")
+    told = "2,000 images, 3 epochs instead of 50,000 and 20"
+    with full:
+        run.report("a1.q1.accuracy", 38)
+        with small:
+            assert not run.full_scale and plots._stamp == f"scaled down: {told}"
+        assert run.full_scale and plots._stamp == ""
+    assert run.record()["measurements"]["a1.q1.accuracy"]["verdict"] == "reproduced"
+    for _ in range(2):  # in one cell and in the next
+        with small:
+            run.report("a1.q1.accuracy", 38)
+        assert run.full_scale and plots._stamp == ""
+    record = run.record()
+    found = record["measurements"]["a1.q1.accuracy"]
+    assert (found["verdict"], found["scale"]) == ("not run at full scale", told)
+    assert record["scale"] == {"images": 50_000, "epochs": 20}
+
+
+def test_an_error_in_a_block_gives_back_what_was(page):
+    run = sized(data="real")
+    with pytest.raises(ZeroDivisionError), run.scale(epochs=1):
+        raise ZeroDivisionError
+    assert run.full_scale and plots._stamp == ""
+
+
+def test_sample_data_stay_stamped_as_such(page):
+    run = sized()
+    with run.scale(epochs=1):
+        assert plots._stamp == "sample data"
+    with run.scale(epochs=20):
+        assert plots._stamp == "sample data"
+
+
+@pytest.mark.parametrize(
+    ("here", "words"),
+    [
+        ({"images": 50_000, "epochs": 3}, "3 epochs instead of 20"), ({"epochs": 1}, "1 epoch instead of 20"),
+        ({"epochs": 20}, "20 epochs"), ({}, ""), ({"layers": [8, 4]}, "layers 8, 4 instead of 16, 8"),
+        ({"layers": [16, 8]}, "layers 16, 8"), ({"width": 32.5}, "32.5 width instead of 64"),
+        ({"epochs": 3, "layers": [8], "images": 10},
+         "3 epochs, 10 images instead of 20 and 50,000; layers 8 instead of 16, 8"),
+        ({"images": 1, "epochs": 1, "width": 1}, "1 image, 1 epoch, 1 width instead of 50,000, 20 and 64"),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_scale_are_made_from_its_numbers(page, here, words):
+    run = sized()
+    run.reports_scale(layers=[16, 8], width=64)
+    assert run.scale(**here).words == words
+
+
+def test_an_experiment_may_have_a_scale_of_its_own(page):
+    run = sized(data="real")
+    assert run.scale(epochs=5, of={"epochs": 5}).is_full and not run.scale(epochs=5).is_full
+    assert run.scale(steps=5, of={"steps": 9}).words == "5 steps instead of 9"
+    with pytest.raises(ParameterError, match=r"given 'steps'.*not declared \(images, epochs\).*of=dict\(steps"):
+        run.scale(steps=5)
+
+
+def test_an_experiment_reported_outside_of_any_scale_is_refused_where_the_report_has_one(page):
+    run = sized(data="real")
+    run.report("a1.q1.weights", 30730)  # a derivation is exact at any scale
+    with pytest.raises(LedgerError, match=r"a1.q1.accuracy is an experiment's.*run.scale\(images=..., epochs=...\)"):
+        run.report("a1.q1.accuracy", 38)
+    with run.scale():
+        run.report("a1.q1.accuracy", 38)
+    assert run.record()["measurements"]["a1.q1.accuracy"]["verdict"] == "reproduced"
+
+
+# ---- the cell of a claim, the source of a function ---------------------------------------------
+
+
+def test_a_claims_measurement_names_the_cell_that_reported_it_last():
+    def glue(name):
+        return {"output_type": "display_data", "data": {}, "metadata": {"scrapbook": {"name": name}}}
+
+    found = {"measurements": {"a1.q1.a": {}, "a1.q1.b": {}, "a1.q1.c": {}}}
+    executed = {"cells": [
+        {"id": "text", "cell_type": "markdown"}, {"id": "one", "outputs": [glue("a1.q1.a"), glue("a1.q1.b")]},
+        {"id": "two", "outputs": [glue("a1.q1.b"), {"output_type": "stream", "text": "x"}]},
+        {"id": "end", "outputs": [{"data": {RECORD_MIME: {"measurements": {}}}}]},
+    ]}  # fmt: skip
+    cells.note_cells(executed, found)
+    assert [m["cell"] for m in found["measurements"].values()] == ["one", "two", None]
+    assert executed["cells"][-1]["outputs"][0]["data"][RECORD_MIME] == found
+
+
+def documented(x: int) -> int:
+    """Return one more.
+
+    At length, with `x = "quoted"`.
+    """
+
+    class Inner:
+        r"""A \\section."""
+
+        def none(self):
+            return 0
+
+    return x + 1  # as it says
+
+
+def test_a_functions_source_stands_on_the_page_with_one_line_of_its_docstring(page, monkeypatch):
+    monkeypatch.setattr(source, "display", lambda shown, raw: page.append(shown))
+    chapter.source(documented, Handle.update)
+    (shown,) = page
+    code = shown["text/plain"]
+    assert "At length" not in code and '    """Return one more."""\n\n    class Inner:' in code
+    assert 'r"""A \\\\section."""' in code and "return x + 1  # as it says" in code
+    assert "\n\ndef update(self, shown):" in code
+    compile(code, "shown", "exec")
+    html = shown["text/html"]
+    assert f'<a href="../api.html#{__name__}.Handle.update">' in html
+    assert "<style" not in html and str(source.__file__) not in html and "pre-wrap" in html
+    assert '<span class="k">def</span>' in html  # coloured by the page's own style sheet
 
 
 # ---- files -------------------------------------------------------------------------------------

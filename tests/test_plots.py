@@ -9,7 +9,9 @@ from PIL import Image
 
 from cifar_utils.errors import ParameterError
 from cifar_utils.measure import plots
+from cifar_utils.measure.stats import summarise
 
+ROWS = {"a": summarise([1.0, 1.2, 1.4]), "b": summarise([-1.0])}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -54,13 +56,27 @@ def draw_balance():
     return fig
 
 
+def draw_intervals():
+    fig, ax = plt.subplots()
+    plots.intervals(ax, {"held out": ROWS, "training": {"b": ROWS["b"]}}, "points", zero=True, reported={"a": 2.0})
+    return fig
+
+
+def draw_trend():
+    fig, ax = plt.subplots()
+    plots.trend(ax, {"Adam": {0.1: ROWS["a"], 1.0: ROWS["b"]}}, "rate", "accuracy in %", reported={0.1: 1.5})
+    return fig
+
+
 def draw_heatmap():
     fig, ax = plt.subplots()
     plots.heatmap(ax, np.arange(6.0).reshape(2, 3), ["32", "64"], ["0.1", "0.01", "0.001"])
     return fig
 
 
-@pytest.mark.parametrize("draw", [draw_curves, draw_confusion, draw_grid, draw_balance, draw_heatmap])
+@pytest.mark.parametrize(
+    "draw", [draw_curves, draw_confusion, draw_grid, draw_balance, draw_heatmap, draw_intervals, draw_trend]
+)
 def test_figures_are_png_of_a_sensible_size_and_are_stamped(draw):
     plain = pixels(plots.png(draw()))
     assert plain.std() > 5 and not is_stamped(plain)
@@ -121,6 +137,53 @@ def test_curves_without_a_run():
     _, ax = plt.subplots()
     with pytest.raises(ParameterError, match="no run to draw for 'ours'"):
         plots.curves(ax, {"ours": []})
+
+
+def bars_of(ax, container: int) -> np.ndarray:
+    """Return the ends of a series' bars, (rows, ends, 2)."""
+    return np.array(ax.containers[container].lines[2][0].get_segments())
+
+
+def test_intervals_have_a_row_a_name_the_first_on_top():
+    _, ax = plt.subplots()
+    plots.intervals(ax, ROWS, "gain, points", zero=True, written="+.1f")
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"] and ax.get_ylim() == (1.5, -0.5)
+    points = ax.containers[0].lines[0]
+    assert np.allclose(points.get_xdata(), [1.2, -1.0]) and list(points.get_ydata()) == [0, 1]
+    (low, high), (same, too) = bars_of(ax, 0)[:, :, 0]
+    assert (low, high) == (pytest.approx(ROWS["a"].low), pytest.approx(ROWS["a"].high)) and same == too == -1
+    assert [t.get_text() for t in ax.texts] == ["+1.2", "−1.0"] and ax.get_xlabel() == "gain, points"
+    assert any(np.allclose(line.get_xdata(), 0) for line in ax.lines) and ax.get_legend() is None
+
+
+def test_intervals_of_several_series_lie_beside_each_other_and_in_the_order_of_the_names():
+    ax = draw_intervals().axes[0]
+    first, second = (c.lines[0].get_ydata() for c in ax.containers)
+    assert list(first) == [-0.15, 0.85] and list(second) == [1.15]
+    assert sorted(t.get_text() for t in ax.get_legend().get_texts()) == ["held out", "report", "training"]
+    looks = [(c.lines[0].get_color(), c.lines[0].get_marker()) for c in ax.containers]
+    assert len({look[0] for look in looks}) == len({look[1] for look in looks}) == 2
+    (cross,) = (line for line in ax.lines if line.get_marker() == "x")
+    assert list(cross.get_xdata()) == [2.0] and list(cross.get_ydata()) == [0]
+
+
+def test_intervals_without_a_row():
+    _, ax = plt.subplots()
+    for rows in ({}, {"held out": {}}):
+        with pytest.raises(ParameterError, match="no row to draw"):
+            plots.intervals(ax, rows)
+
+
+def test_a_trend_has_its_numbers_on_the_x_axis_and_bars_upright():
+    ax = draw_trend().axes[0]
+    points = ax.containers[0].lines[0]
+    assert list(points.get_xdata()) == [0.1, 1.0] and np.allclose(points.get_ydata(), [1.2, -1.0])
+    assert bars_of(ax, 0)[0, :, 1] == pytest.approx([ROWS["a"].low, ROWS["a"].high])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("rate", "accuracy in %")
+
+
+def test_a_stamp_gives_back_what_stood_there():
+    assert (plots.stamp("one"), plots.stamp("two"), plots.stamp("")) == ("", "one", "two")
 
 
 def test_confusion_writes_shares_of_each_row():
