@@ -173,6 +173,17 @@ register("loss", "cross-entropy")(
 )
 
 
+@register("loss", "cut cross-entropy")
+def cut_cross_entropy(at: float, softmaxes: int = 1) -> Callable:
+    """Cross-entropy of scores cut at ±`at`, for networks in which some overflow; of one softmax or two."""
+
+    def loss(scores: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        scores = scores.nan_to_num().clamp(-at, at)
+        return F.cross_entropy(scores.softmax(1) if softmaxes == 2 else scores, y)
+
+    return loss
+
+
 register("loss", "triplet")(lambda margin=1.0: triplet_loss(margin))
 register("loss", "batch-hard")(lambda margin=1.0: lambda z, y: batch_hard_loss(z, y, margin))
 register("loss", "semi-hard")(lambda margin=1.0: lambda z, y: semi_hard_loss(z, y, margin))
