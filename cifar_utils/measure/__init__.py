@@ -7,7 +7,7 @@ only needs an interval loads neither PyTorch nor matplotlib.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .stats import Summary, bootstrap, difference, repeat, summarise
+from .stats import Summary, bootstrap, difference, percent, repeat, summarise
 
 if TYPE_CHECKING:  # the same names as in _WHERE, for editors, type checkers and fingerprints
     from .bag_of_words import BagOfWords
@@ -49,5 +49,5 @@ def __getattr__(name: str):
 __all__ = [
     "BagOfWords", "Probe", "Summary", "as_convolutions", "bootstrap", "condition_number", "difference", "embed",
     "expected_factors", "field_table", "knn_accuracy", "knn_predict", "layer_table", "linear_probe", "patch_moments",
-    "receptive_field", "repeat", "sensitivity", "summarise", "width_holding",
+    "percent", "receptive_field", "repeat", "sensitivity", "summarise", "width_holding",
 ]  # fmt: skip

@@ -1,16 +1,15 @@
 """Numbers as text, in one place: thousands apart, sensible digits, a typographic minus, NaN in words.
 
-A spec says how: `[mean] [+][,][.digits][f|g|e|%] [unit]`, all of it optional.
+A spec says how: `[mean] [+][,][.digits][f|g|e|%] [unit]`, all of it optional; a unit is any words. For a number and
+for a `Summary`::
 
-| spec | a number | a `Summary` |
-|---|---|---|
-| nothing | 1,234 or 0.1 or 12.3 | 61.3 [60.9, 61.7] |
-| `.1f %` | 61.3 % | 61.3 [60.9, 61.7] % |
-| `+.1f points` | +1.2 points | +1.2 [0.4, 2.0] points |
-| `points` | +1.2 points (differences carry a sign) | +1.2 [0.4, 2.0] points |
-| `%` | 61.3 % (two digits below 1) | 61.3 [60.9, 61.7] % |
-| `mean %` | 61.3 % | 61.3 % |
-| `.1%` | 61.3 % (of 0.613: Python's own, for shares) | 61.3 [60.9, 61.7] % |
+    (nothing)       1,234 or 0.1 or 12.3    12.3 [11.9, 12.7]
+    .1f %           61.3 %                  61.3 [60.9, 61.7] %
+    %               61.3 %                  61.3 [60.9, 61.7] %         one digit, two below 1
+    mean %          61.3 %                  61.3 %
+    .1%             61.3 %                  61.3 [60.9, 61.7] %         of 0.613: Python's own, for shares
+    points          +1.2 points             +1.2 [0.4, 2.0] points      differences carry a sign
+    .2f times       3.20 times              3.20 [3.11, 3.29] times
 """
 
 from __future__ import annotations
