@@ -95,6 +95,8 @@ class Speeds:
     def _measured(self, recipe: Recipe) -> float:
         short = recipe.but(start=None) if isinstance(recipe.start, Recipe) else recipe
         try:
+            if not recipe.sample:
+                locate(recipe.data, None, download=False)  # a list waits for no network
             one.train(short, 0, self.store.device, steps=1)  # what happens once does not count
             started = time.perf_counter()
             one.train(short, 0, self.store.device, steps=3)
@@ -106,7 +108,7 @@ class Speeds:
 
     def _guessed(self, recipe: Recipe) -> float:
         """Return the mean of the known speeds, by image."""
-        each = [v / json.loads(shape)["batch"] for shape, v in self.known.items()]
+        each = [v / json.loads(shape).get("batch", 128) for shape, v in self.known.items()]
         return recipe.batch * (sum(each) / len(each) if each else 1e-3)
 
     def _keep(self, shape: str, seconds: float) -> None:
@@ -262,7 +264,7 @@ def export(path: Path, keys: Sequence[str] = ()) -> int:
                 record = read_record(folder / "record.json")
                 if record is None:
                     continue
-                for file in (record["state"], "scores.safetensors", "record.json"):
+                for file in filter(None, (record["state"], "scores.safetensors", "record.json")):
                     if (folder / file).exists():
                         archive.add(folder / file, f"{folder.name}/{file}")
                 count += 1
