@@ -18,6 +18,7 @@ import torch
 from cifar_utils import environment
 from cifar_utils.device import autocast_dtype, pick_device
 from cifar_utils.errors import CifarUtilsError, ParameterError, RunError
+from cifar_utils.files.sources import locate
 from cifar_utils.train import training as one
 from cifar_utils.train.recipe import Recipe, from_canonical
 from cifar_utils.train.records import is_current, read_record
