@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Literal, get_args
 
 import yaml
 
@@ -14,14 +16,15 @@ from cifar_utils.errors import LedgerError
 from cifar_utils.measure.stats import Summary
 from cifar_utils.paths import root
 
-#: Ten times as fast where PyYAML was built with libyaml.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 REPORTS = ("a1", "a3", "nndl", "rdfia", "hw3")
-KINDS = ("measured", "direction", "derivation", "setting")
-COMPARISONS = ("equal", "greater", "less")
 
-_ID = re.compile(r"[a-z0-9]+(\.[a-z0-9_]+){2,3}")
+Kind = Literal["measured", "direction", "derivation", "setting"]
+Comparison = Literal["equal", "greater", "less"]
+KINDS: tuple[str, ...] = get_args(Kind)
+COMPARISONS: tuple[str, ...] = get_args(Comparison)
+
+ID = r"[a-z0-9]+(\.[a-z0-9_]+){2,3}"
+RELATIVE = r"[0-9]+(\.[0-9]+)? %"
 
 
 @dataclass(frozen=True)
@@ -31,62 +34,99 @@ class Claim:
     Attributes:
         id: `report.part.question.name` or `report.question.name`.
         where: where it stands in the report.
-        says: the statement, in our words.
+        says: what the report says there, in our words and with nothing added; a sentence that stands alone.
         kind: `measured` (a number from an experiment), `direction` (an effect's sign or absence),
             `derivation` (follows from definitions) or `setting` (a choice the report states).
         notebook: the notebook that answers it.
         value: what the report says, in `unit`; for a direction, the threshold (0 by default).
         unit: `%` for percent, `points` for differences of percentages, otherwise a word; may be empty.
-        tolerance: how far from `value` still agrees, in `unit`.
         comparison: how our value should stand to `value`: `equal`, `greater` or `less`.
+        within: how far from `value` still agrees: a number in `unit`, or a share of `value` such as `10 %`.
+        because: why this far and no further.
+        asks: what we measured for it, where `says` does not tell.
+        scale: what the report ran for it, in words; empty where it ran nothing.
         fitted: whether the claim's own number helped to choose the setting that it is compared with.
     """
 
     id: str
     where: str
     says: str
-    kind: str
+    kind: Kind
     notebook: str
     value: float | None = None
     unit: str = ""
-    tolerance: float = 0.0
-    comparison: str = "equal"
+    comparison: Comparison = "equal"
+    within: float | str = 0.0
+    because: str = ""
+    asks: str = ""
+    scale: str = ""
     fitted: bool = False
-
-    @property
-    def can_be_fitted(self) -> bool:
-        """Whether it takes an experiment, whose setting could be chosen so that the number comes out."""
-        return self.kind in ("measured", "direction")
 
     @property
     def report(self) -> str:
         """The report's short name, such as `a1`."""
         return self.id.split(".")[0]
 
-    def __post_init__(self):
-        def refuse(why: str):
-            raise LedgerError(f"Claim {self.id}: {why}")
+    @property
+    def tolerance(self) -> float:
+        """How far from `value` still agrees, in `unit`."""
+        if isinstance(self.within, str):
+            return abs(self.value or 0.0) * float(self.within.removesuffix(" %")) / 100
+        return self.within
 
-        if not _ID.fullmatch(self.id):
-            refuse("the id must be report.part.question.name in lower case, such as rdfia.cd.q10.conv1_weights")
+    @property
+    def can_be_fitted(self) -> bool:
+        """Whether it takes an experiment, whose setting could be chosen so that the number comes out."""
+        return self.kind in ("measured", "direction")
+
+    def __post_init__(self):
+        for problem in self._problems():
+            raise LedgerError(f"Claim {self.id}: {problem}")
+
+    def _problems(self) -> Iterator[str]:
+        for field in fields(self):  # first of all, so that what follows may take texts for texts
+            value = getattr(self, field.name)
+            if field.default is MISSING and not str(value or "").strip():
+                yield f"{field.name} is empty"
+            if field.type == "str" and not isinstance(value, str):
+                yield f"{field.name} is {value!r}; expected text"
+        if not re.fullmatch(ID, self.id):
+            yield "the id must be report.part.question.name in lower case, such as rdfia.cd.q10.conv1_weights"
         if self.kind not in KINDS:
-            refuse(f"kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
+            yield f"kind is {self.kind!r}; expected one of {', '.join(KINDS)}"
         if self.comparison not in COMPARISONS:
-            refuse(f"comparison is {self.comparison!r}; expected one of {', '.join(COMPARISONS)}")
-        for name, number in (("value", self.value or 0), ("tolerance", self.tolerance)):
-            if isinstance(number, bool) or not isinstance(number, (int, float)):
-                refuse(f"{name} is {number!r}; expected a number (YAML reads 1e-3 as text: write 1.0e-3)")
-        if self.tolerance < 0:
-            refuse(f"tolerance is {self.tolerance}; expected 0 or more")
-        if self.kind != "direction" and self.value is None:
-            refuse(f"a {self.kind} claim needs the report's value")
-        if self.kind == "direction" and self.comparison == "equal" and not self.tolerance:
-            refuse("a direction 'equal' needs a tolerance: how small an effect counts as none")
+            yield f"comparison is {self.comparison!r}; expected one of {', '.join(COMPARISONS)}"
+        if self.says.startswith(("...", "…")):
+            yield "says begins with '...'; expected a sentence that stands alone"
+        yield from self._problems_of_numbers()
+        if self.within and not self.because:
+            yield "a tolerance needs its reason; add because"
+        if self.because and not self.within:
+            yield "because gives the reason of a tolerance, and there is none; add within or leave it out"
+        if not isinstance(self.fitted, bool):
+            yield f"fitted is {self.fitted!r}; expected true or false"
         if self.fitted and not self.can_be_fitted:
-            refuse(f"a {self.kind} cannot be fitted; it holds or does not")
-        for name in ("where", "says", "notebook"):
-            if not str(getattr(self, name) or "").strip():
-                refuse(f"{name} is empty")
+            yield f"a {self.kind} cannot be fitted; it holds or does not"
+
+    def _problems_of_numbers(self) -> Iterator[str]:
+        if self.value is not None and not _is_number(self.value):
+            yield f"value is {self.value!r}; expected a number (YAML reads 1e-3 as text: write 1.0e-3)"
+        relative = isinstance(self.within, str) and re.fullmatch(RELATIVE, self.within)
+        if not relative and not (_is_number(self.within) and self.within >= 0):
+            yield (
+                f"within is {self.within!r}; expected a number of 0 or more, or a share such as '10 %' "
+                "(YAML reads 1e-3 as text: write 1.0e-3)"
+            )
+        if relative and not self.value:
+            yield f"within is {self.within!r} of a value of 0; give a number in the claim's unit"
+        if self.kind != "direction" and self.value is None:
+            yield f"a {self.kind} claim needs the report's value"
+        if self.kind == "direction" and self.comparison == "equal" and not self.within:
+            yield "a direction 'equal' needs within: how small an effect counts as none"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -99,6 +139,15 @@ class Report:
     claims: tuple[Claim, ...]
 
 
+# ---- files ----
+
+#: What a report's file and the claims of one notebook consist of, and what of it must be there.
+FILE = ("title", "course", "notebooks")
+GROUP = ("scale", "claims")
+ENTRY = tuple(f.name for f in fields(Claim) if f.name != "notebook")
+NEEDED = tuple(f.name for f in fields(Claim) if f.default is MISSING and f.name != "notebook")
+
+
 @cache
 def load_reports(folder: Path | None = None) -> dict[str, Report]:
     """Return every report of `claims/*.yml`, validated, by short name.
@@ -108,37 +157,83 @@ def load_reports(folder: Path | None = None) -> dict[str, Report]:
             file of no known report.
     """
     folder = folder or root() / "claims"
-    known = {f.name for f in fields(Claim)}
-    reports, seen = {}, set()
     if strangers := {p.stem for p in folder.glob("*.yml")} - set(REPORTS):
         raise LedgerError(f"{sorted(strangers)[0]}.yml belongs to no report; expected one of {', '.join(REPORTS)}")
-    for path in (folder / f"{name}.yml" for name in REPORTS):
-        if not path.exists():
-            continue
-        raw = yaml.load(path.read_text(encoding="utf-8"), _LOADER) or {}
-        if missing := {"title", "course", "claims"} - set(raw):
-            raise LedgerError(f"{path.name}: {sorted(missing)[0]!r} is missing")
-        claims = []
-        for entry in raw["claims"] or []:
-            label = entry.get("id", f"number {len(claims) + 1} of {path.name}")
-            if unknown := set(entry) - known:
-                raise LedgerError(f"Claim {label}: unknown field {sorted(unknown)[0]!r}; expected {sorted(known)}")
-            if missing := {"id", "where", "says", "kind", "notebook"} - set(entry):
-                raise LedgerError(f"Claim {label}: field {sorted(missing)[0]!r} is missing")
-            claim = Claim(**entry)
-            if claim.id in seen:
-                raise LedgerError(f"Claim {claim.id} stands twice in the ledger")
-            if claim.report != path.stem:
-                raise LedgerError(f"Claim {claim.id} stands in {path.name}; expected {claim.report}.yml")
-            seen.add(claim.id)
-            claims.append(claim)
-        reports[path.stem] = Report(path.stem, raw["title"], raw["course"], tuple(claims))
-    return reports
+    files = [path for path in (folder / f"{name}.yml" for name in REPORTS) if path.exists()]
+    return {path.stem: _read(path) for path in files}
 
 
 def load_claims() -> dict[str, Claim]:
     """Return every claim of every report by id."""
     return {c.id: c for r in load_reports().values() for c in r.claims}
+
+
+def _read(path: Path) -> Report:
+    """Return the report of one file."""
+    raw = _fields(_parse(path), path.name, FILE, FILE)
+    claims: dict[str, Claim] = {}
+    for notebook, group in _mapping(raw["notebooks"] or {}, f"{path.name}, notebooks").items():
+        group = _fields(group, f"{path.name}, {notebook}", GROUP, ("claims",))
+        for entry in group["claims"] or ():
+            claim = _claim(entry, notebook, group.get("scale", ""), f"number {len(claims) + 1} of {path.name}")
+            if claim.id in claims:
+                raise LedgerError(f"Claim {claim.id} stands twice in the ledger")
+            if claim.report != path.stem:
+                raise LedgerError(f"Claim {claim.id} stands in {path.name}; expected {claim.report}.yml")
+            claims[claim.id] = claim
+    return Report(path.stem, raw["title"], raw["course"], tuple(claims.values()))
+
+
+def _claim(entry: object, notebook: str, scale: str, label: str) -> Claim:
+    """Return the claim of one entry; an experiment's scale is its notebook's where it names no other."""
+    if isinstance(entry, dict):
+        label = entry.get("id", label)
+    entry = _fields(entry, f"Claim {label}", ENTRY, NEEDED)
+    usual = scale if entry["kind"] in ("measured", "direction") else ""
+    said = entry.get("scale", usual)
+    return Claim(**{**entry, "notebook": notebook, "scale": "" if said == "none" else said})
+
+
+def _fields(raw: object, what: str, known: tuple[str, ...], needed: tuple[str, ...]) -> dict:
+    """Return a mapping after a look at its fields."""
+    raw = _mapping(raw, what)
+    if unknown := [key for key in raw if key not in known]:
+        raise LedgerError(f"{what}: unknown field {unknown[0]!r}; expected {', '.join(known)}")
+    if missing := [key for key in needed if key not in raw]:
+        raise LedgerError(f"{what}: field {missing[0]!r} is missing")
+    return raw
+
+
+def _mapping(raw: object, what: str) -> dict:
+    if not isinstance(raw, dict):
+        raise LedgerError(f"{what}: found {type(raw).__name__}; expected fields with a colon, such as 'claims:'")
+    return raw
+
+
+#: Ten times as fast where PyYAML was built with libyaml.
+_YamlLoader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_YamlLoader):
+    """YAML's safe loader, for which the second of two equal keys is an error and not the winner."""
+
+    def construct_mapping(self, node, deep=False):
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(path: Path) -> object:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise LedgerError(
+            f"{path.name}, line {line}: {error.problem}; expected YAML as in the other claims"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -108,21 +108,24 @@ limit: int | None = None  # most images
 CLAIMS = """\
 title: "A report"
 course: "A course"
-claims:
-  - id: a1.q1.accuracy
-    where: "Table 1"
-    says: "The accuracy is 38 %"
-    kind: measured
-    value: 38
-    unit: "%"
-    tolerance: 1
-    notebook: a1_q1_test
-  - id: a1.q1.weights
-    where: "Question 1"
-    says: "There are 30,730 weights"
-    kind: derivation
-    value: 30730
-    notebook: a1_q1_test
+notebooks:
+  a1_q1_test:
+    scale: "20 epochs"
+    claims:
+      - id: a1.q1.accuracy
+        where: "Table 1"
+        says: "The accuracy is 38 %"
+        asks: "on the test images"
+        kind: measured
+        value: 38
+        unit: "%"
+        within: 1
+        because: "printed in whole per cent"
+      - id: a1.q1.weights
+        where: "Question 1"
+        says: "There are 30,730 weights"
+        kind: derivation
+        value: 30730
 """
 
 

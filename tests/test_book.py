@@ -1,19 +1,29 @@
-"""Staging of the book, scoreboard and README table, on made-up results; nothing is rendered here."""
+"""What the book is made of, on made-up results: rows, generated parts, chapters as pages, table of contents."""
 
 import json
+import shutil
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from sphinx.errors import ExtensionError
+from sphinx.project import Project
+from sphinx_external_toc.parsing import parse_toc_yaml
 
 from cifar_utils.errors import RunError
-from cifar_utils.paths import root
-from reproduce import params, versions
+from cifar_utils.paths import root, toc_files
+from reproduce import cards, params, versions
 from reproduce.book import build as book
-from reproduce.book import scoreboard
+from reproduce.book import edition as edition_module
+from reproduce.book import parts, scoreboard, sphinx_ext
+from reproduce.book.chapter_page import as_page
+from reproduce.book.edition import Edition
 from reproduce.ledger import REPORTS, Claim, Measurement, Report
+from reproduce.record import RECORD_MIME
 from reproduce.verdict import Verdict, judge
 
+HERE = root()
 NOTEBOOK = "a1_q1_softmax_regression"
 
 
@@ -23,10 +33,10 @@ def claim(name, kind="measured", value=10.0, **more):
 
 CLAIMS = {
     "a1": (
-        claim("a1.q1.good", tolerance=1.0, unit="%"),
-        claim("a1.q1.off", tolerance=1.0),
+        claim("a1.q1.good", within=1.0, because="one seed", unit="%"),
+        claim("a1.q1.off", within=1.0, because="one seed"),
         claim("a1.q1.formula", kind="derivation", value=3),
-        claim("a1.q1.small", tolerance=1.0),
+        claim("a1.q1.small", within=1.0, because="one seed"),
     ),
     "hw3": (claim("hw3.q1.waiting"), claim("hw3.q1.wide", kind="direction", value=0.0, comparison="greater")),
 }
@@ -34,12 +44,13 @@ CLAIMS = {
 
 @pytest.fixture(autouse=True)
 def made_up_reports(monkeypatch):
-    reports = {k: Report(k, f"Report {k}", "A course", c) for k, c in CLAIMS.items()}
-    monkeypatch.setattr(scoreboard, "load_reports", lambda: reports)
-    monkeypatch.setattr(book, "load_reports", lambda: reports)
+    reports = {k: Report(k, f"Report <{k}>", "A course", c) for k, c in CLAIMS.items()}
+    for module in (scoreboard, parts, cards):
+        monkeypatch.setattr(module, "load_reports", lambda: reports)
+    monkeypatch.setattr(cards, "load_claims", lambda: {c.id: c for claims in CLAIMS.values() for c in claims})
 
 
-def record(**measurements):
+def record(**changed):
     found = {
         "a1.q1.good": Measurement(10.5, 10.2, 10.8, 5, "95 % t interval"),
         "a1.q1.off": Measurement(20.0, 19.0, 21.0, 5),
@@ -49,37 +60,59 @@ def record(**measurements):
     }
     stored = {k: {**vars(m), "verdict": "reproduced", "text": "wrong"} for k, m in found.items()}
     return {
-        "notebook": NOTEBOOK, "profile": "quick", "sample": False, "started": "2026-11-21 10:00 UTC",
+        "notebook": NOTEBOOK, "report": "a1", "profile": "quick", "sample": False, "started": "2026-11-21 10:00 UTC",
         "parameters": versions.parameters(NOTEBOOK, "quick"), "environment": {"commit": "0123456789+"},
-        "code": "of another day",
-        "measurements": stored, **measurements,
+        "code": "of another day", "measurements": stored, **changed,
     }  # fmt: skip
-
-
-@pytest.fixture
-def results(tmp_path):
-    folder = tmp_path / "results"
-    folder.mkdir()
-    (folder / f"{NOTEBOOK}.json").write_text(json.dumps(record()))
-    (folder / "benchmarks.json").write_text(json.dumps({"environment": {"torch": "2.15"}, "benchmarks": PAIRS}))
-    return folder
-
-
-@pytest.fixture
-def chapters(tmp_path):
-    folder = tmp_path / "chapters"
-    folder.mkdir()
-    notebook = json.loads(params.notebook_path(NOTEBOOK).read_text())
-    output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": "<p>", book.RECORD_MIME: {"a": 1}}}
-    notebook["cells"][-1]["outputs"] = [output]
-    (folder / f"{NOTEBOOK}.ipynb").write_text(json.dumps(notebook))
-    return folder
 
 
 PAIRS = [
     {"name": "loader_vs_dataloader", "ours": 200e3, "baseline": 8e3, "ratio": 25.0, "unit": "img/s", "note": "a | b"},
     {"name": "step_overhead", "ours": 10.1, "baseline": 10.0, "ratio": 1.01, "unit": "ms", "note": ""},
 ]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with one published chapter, in the place of the real one."""
+    shutil.copytree(HERE / "book", tmp_path / "book", ignore=shutil.ignore_patterns("chapters", "vendor"))
+    for file in ("_toc.yml", "_config.yml"):
+        shutil.copy(HERE / file, tmp_path)
+    for folder in ("notebooks", "params", "cifar_utils"):
+        (tmp_path / folder).symlink_to(HERE / folder)
+    monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
+    for folder in ("book/chapters", "results", "runs/quick"):
+        (tmp_path / folder).mkdir(parents=True)
+    notebook = json.loads(params.notebook_path(NOTEBOOK).read_text())
+    notebook["cells"][-1]["outputs"] = [display({"text/html": "<p>old</p>", RECORD_MIME: {"a": 1}})]
+    for chapters, results in (("book/chapters", "results"), ("runs/quick", "runs/quick")):
+        (tmp_path / chapters / f"{NOTEBOOK}.ipynb").write_text(json.dumps(notebook))
+        (tmp_path / results / f"{NOTEBOOK}.json").write_text(json.dumps(record()))
+    (tmp_path / "results/benchmarks.json").write_text(
+        json.dumps({"environment": {"torch": "2.15"}, "benchmarks": PAIRS})
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def results(project):
+    return project / "results"
+
+
+def display(data, name=None):
+    metadata = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}} if name else {}
+    return {"output_type": "display_data", "metadata": metadata, "data": data}
+
+
+def part(name, *arguments, edition=None):
+    """Return a generated part of a page as text."""
+    stored = lambda file, png: f"/{file}" if len(png) > 1000 else "no picture"  # noqa: E731
+    at = parts.Place(edition or Edition(), "{}.html".format, stored)
+    template, values = parts.PARTS[name](at, *arguments)
+    return cards.render(template, **values)
+
+
+# ---- rows ----
 
 
 def test_verdicts_are_judged_anew_and_not_read_from_the_record(results):
@@ -123,28 +156,25 @@ def test_the_most_telling_claims_keep_the_ledgers_order_and_let_reports_take_tur
     assert scoreboard.most_telling(table, 0) == []
 
 
-def test_the_scoreboard_has_a_row_for_every_claim_and_escapes_its_text(results):
-    table = scoreboard.rows(scoreboard.read_records(results))
-    html = scoreboard.html_table(table, {NOTEBOOK: "chapters/x.html"}, search=True)
-    for c in (c for claims in CLAIMS.values() for c in claims):
-        assert html.count(f'id="{c.id}"') == 1
-    assert 'data-verdict="not-run-at-full-scale"' in html and 'href="chapters/x.html"' in html
-    assert "<a1.q1.good>" not in html and "Statement &lt;a1.q1.good&gt;" in html
-    names = json.loads(scoreboard.filters().split(">", 1)[1].removesuffix("</script>"))
-    assert list(names) == ["report", "kind", "verdict"]
-    assert len(names["verdict"]) == len(Verdict)
+def test_every_claim_has_an_address_of_its_own():
+    rows = [cards.Row(c) for claims in CLAIMS.values() for c in claims]
+    anchors = [row.anchor for row in rows]
+    assert anchors[0] == "claim-a1-q1-good" and len(set(anchors)) == len(anchors)
+
+
+# ---- the README ----
 
 
 def test_the_readme_table_is_rewritten_between_its_markers_and_only_there(tmp_path, results):
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- summary:begin -->\nold\n<!-- summary:end -->\nB\n<!-- results:begin -->"
                       "\nold\n<!-- results:end -->\nC\n")  # fmt: skip
-    book.update_readme(readme, results)
+    scoreboard.update_readme(readme, results)
     once = readme.read_text()
     assert once.startswith("# A\n<!-- summary:begin -->\nOf 6 claims") and once.endswith("<!-- results:end -->\nC\n")
     assert "old" not in once and "≠ differs" in once and f"book/chapters/{NOTEBOOK}.ipynb" in once
     assert "\\| of a report" in once
-    book.update_readme(readme, results)
+    scoreboard.update_readme(readme, results)
     assert readme.read_text() == once
 
 
@@ -162,141 +192,259 @@ def test_a_long_readme_table_says_what_it_leaves_out(results, monkeypatch):
 
 
 def test_nothing_published_is_said_plainly(tmp_path):
-    assert book.readme_table(tmp_path) == "No chapter is published yet."
+    assert scoreboard.readme_table(tmp_path) == "No chapter is published yet."
 
 
-def test_staging_leaves_absent_chapters_out_and_writes_what_is_computed(chapters, results, tmp_path):
-    source = book.stage(chapters, results, tmp_path / "book")
-    toc = list(book.toc_files(yaml.safe_load((source / "_toc.yml").read_text())))
-    assert toc[0] == "index" and [f for f in toc if f.startswith("chapters/")] == [f"chapters/{NOTEBOOK}"]
-    assert all((source / f"{f}.md").exists() or (source / f"{f}.ipynb").exists() for f in toc)
-    text = "\n".join(path.read_text() for path in source.rglob("*.md"))
-    assert "<!-- generated:" not in text and "Statement &lt;a1.q1.off&gt;" in text
-    assert f"../chapters/{NOTEBOOK}.ipynb" in (source / "reports" / "a1.md").read_text()
-    assert "No chapter of this report is finished yet" in (source / "reports" / "hw3.md").read_text()
-    assert book.RECORD_MIME not in (source / "chapters" / f"{NOTEBOOK}.ipynb").read_text()
-    assert (source / "_static" / "benchmarks.png").stat().st_size > 1000
-    assert "announcement" not in yaml.safe_load((source / "_config.yml").read_text())["html"]
+# ---- generated parts ----
 
 
-def staged(chapters, results, tmp_path, **changed) -> tuple[str, str]:
-    """Stage one chapter whose record says this; return its first cell and its report's page."""
-    (results / f"{NOTEBOOK}.json").write_text(json.dumps(record(**changed)))
-    source = book.stage(chapters, results, tmp_path / f"book-{len(list(tmp_path.iterdir()))}")
-    first = json.loads((source / "chapters" / f"{NOTEBOOK}.ipynb").read_text())["cells"][0]
-    return "".join(first["source"]), (source / "reports" / "a1.md").read_text()
+def test_the_scoreboard_has_a_row_for_every_claim_which_leads_to_its_row_on_the_chapters_page(project):
+    html = part("scoreboard")
+    for c in (c for claims in CLAIMS.values() for c in claims):
+        anchor = f"claim-{c.id.replace('.', '-')}"
+        assert html.count(f'<tr id="{anchor}" ') == 1
+        assert f'<a href="chapters/{NOTEBOOK}.html#{anchor}">' in html
+    assert 'data-verdict="not-run-at-full-scale"' in html
+    assert "<a1.q1.good>" not in html and "Statement &lt;a1.q1.good&gt;" in html
+    names = json.loads(html.split('id="cu-filter-names">', 1)[1].split("</script>")[0])
+    assert list(names) == ["report", "kind", "verdict"] and len(names["verdict"]) == len(Verdict)
+    assert names["report"]["a1"][1] == "Report <a1> (A course)" and "<a1>" not in html
 
 
-def test_a_page_says_below_its_title_that_its_notebook_was_changed_since(chapters, results, tmp_path):
-    unchanged, page = staged(chapters, results, tmp_path)
-    assert "earlier version" not in unchanged + page
-    path = chapters / f"{NOTEBOOK}.ipynb"
+def test_parts_say_what_there_is(project):
+    planned = sum(len(edition_module.plan(report)) for report in REPORTS)
+    assert f"**Chapters: 1 of {planned} planned**, 1 at profile `quick` (real data, two CPU cores)" in part("state")
+    assert "Latest run: 2026-11-21." in part("state")
+    assert 'href="scoreboard.html?verdict=differs"' in part("tiles") and "<b>1</b>" in part("tiles")
+    assert "Statement &lt;a1.q1.off&gt;" in part("highlights")
+    assert all(verdict.meaning.split("'")[0] in part("verdicts") for verdict in Verdict)
+    assert part("report-title", "a1").strip() == "*Report <a1>*, in the course *A course*."
+    assert "<p>Of 4 claims in the ledger: 1 reproduced" in part("report-state", "a1")
+    assert "None of this report's claims are in the ledger yet" in part("report-state", "a3").replace("&#39;", "'")
+    assert f"(project:/chapters/{NOTEBOOK}.ipynb) (profile `quick`)\n" in part("chapters", "a1")
+    assert part("chapters", "hw3").startswith("No chapter of this report is finished yet")
+    assert part("chapters", "hw3").count("*(planned)*") == len(edition_module.plan("hw3"))
+
+
+def test_benchmarks_are_a_figure_a_table_and_a_machine(project):
+    text = part("benchmarks")
+    assert "```{figure} /benchmarks.png" in text and "step overhead 1.01." in text
+    assert "| loader_vs_dataloader | 200,000 img/s | 8,000 img/s | 25 | a \\| b |" in text
+    assert "Measured on: torch 2.15." in text
+    (project / "results/benchmarks.json").write_text('{"environment": {}, "benchmarks": []}')
+    assert "left no result" in part("benchmarks")
+    (project / "results/benchmarks.json").unlink()
+    assert "No benchmark has been run yet" in part("benchmarks")
+
+
+def test_a_notebook_without_a_record_is_no_chapter(project):
+    (project / "results" / f"{NOTEBOOK}.json").unlink()
+    assert not Edition().records
+    assert "No chapter is published yet" in part("state") and "Nothing is judged yet" in part("highlights")
+
+
+def test_a_report_without_a_list_of_its_chapters_is_an_error(project):
+    (project / "book/reports/a1.md").write_text("# Without\n")
+    with pytest.raises(RunError, match=r"reports/a1\.md must begin with front matter"):
+        part("state")
+
+
+def test_every_report_has_a_page_that_says_what_is_planned():
+    for report in REPORTS:
+        assert edition_module.plan(report)
+        text = edition_module.page(report).read_text(encoding="utf-8")
+        for name in ("report-title", "report-state", "chapters"):
+            assert f"```{{{name}}} {report}\n```" in text
+
+
+# ---- chapters as pages ----
+
+
+def executed(*cells):
+    """Return a notebook with a title, these cells, and a last one that carries a record and an old table."""
+    last = {"cell_type": "code", "id": "last", "metadata": {}, "source": "run.finish()",
+            "outputs": [display({"text/html": "<p>old</p>", "text/plain": "x", RECORD_MIME: {}})]}  # fmt: skip
+    title = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": ["# A title\n", "\n", "Text."]}
+    return {"cells": [title, *cells, last], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def measuring(cell_id, claim_id, *tags):
+    outputs = [display({"application/papermill.record/text/plain": "'old'"}, name)
+               for name in (claim_id, f"{claim_id}.verdict", "other")]  # fmt: skip
+    return {"cell_type": "code", "id": cell_id, "metadata": {"tags": list(tags)}, "source": "1", "outputs": outputs}
+
+
+def test_a_page_has_the_verdicts_of_today_in_its_table_and_in_its_prose():
+    page = as_page(executed(measuring("m", "a1.q1.off")), record())
+    *_, cell, last = page["cells"]
+    assert [o["data"]["application/papermill.record/text/plain"] for o in cell["outputs"]] == [
+        "'20 [19, 21]'", "'differs'", "'old'"
+    ]  # fmt: skip
+    (data,) = [output["data"] for output in last["outputs"]]
+    assert list(data) == ["text/html"] and "old" not in data["text/html"]
+    assert data["text/html"].count("<tr id=") == 6, "also the claims that it did not measure"
+    assert "≠&nbsp;differs" in data["text/html"] and "Statement &lt;a1.q1.off&gt;" in data["text/html"]
+
+
+def test_a_claims_row_leads_to_the_cell_that_measured_it():
+    html = as_page(executed(measuring("m", "a1.q1.off")), record())["cells"][-1]["outputs"][0]["data"]["text/html"]
+    assert html.count("measured here") == 1
+    assert '<a href="#cell-m">measured here</a>' in html.split('id="claim-a1-q1-off"')[1].split("</tr>")[0]
+
+
+def test_where_the_measuring_cell_is_not_shown_its_place_is_marked():
+    page = as_page(
+        executed(measuring("m", "a1.q1.off", "remove-cell"), measuring("n", "none", "remove-cell")), record()
+    )
+    marks = [cell for cell in page["cells"] if "<span" in "".join(cell["source"])]
+    assert [cell["source"] for cell in marks] == ['<span id="cell-m"></span>']
+    assert page["cells"].index(marks[0]) == 2, "directly below"
+
+
+@pytest.mark.parametrize(("link", "shown"), [
+    ("[that](b_two.ipynb)", "[that](project:b_two.ipynb)"),
+    ("[that](b_two.ipynb#x-y)", "[that](project:b_two.ipynb#x-y)"),
+    ("[that](b_three.ipynb)", "that"),
+    ("[that](../verdicts.md)", "[that](../verdicts.md)"),
+])  # fmt: skip
+def test_a_link_to_a_chapter_that_the_book_lacks_is_its_text(link, shown):
+    text = {"cell_type": "markdown", "id": "t", "metadata": {}, "source": [f"See {link}."]}
+    assert as_page(executed(text), record(), {"b_two"})["cells"][1]["source"] == f"See {shown}."
+
+
+def test_a_note_stands_below_the_title():
+    assert as_page(executed(), record(), note="NOTE")["cells"][0]["source"] == "# A title\n\nNOTE\n\n\nText."
+
+
+def shown(project, **changed) -> tuple[str, str]:
+    """Return the first cell of the chapter's page and its report's list, for a record that says this."""
+    (project / "results" / f"{NOTEBOOK}.json").write_text(json.dumps(record(**changed)))
+    edition = Edition()
+    source = [edition.notebook(NOTEBOOK).read_text()]
+    env = SimpleNamespace(temp_data={}, note_dependency=lambda path: None)
+    sphinx_ext.show_present(SimpleNamespace(edition=edition, env=env), f"chapters/{NOTEBOOK}", source)
+    return json.loads(source[0])["cells"][0]["source"], part("chapters", "a1")
+
+
+def test_a_page_says_below_its_title_that_its_notebook_was_changed_since(project):
+    unchanged, listed = shown(project)
+    assert "earlier version" not in unchanged + listed
+    path = project / "book/chapters" / f"{NOTEBOOK}.ipynb"
     notebook = json.loads(path.read_text())
     parameters = next(c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", []))
     parameters["source"] = ["# worded in another way"]
     path.write_text(json.dumps(notebook))
-    assert staged(chapters, results, tmp_path) == (unchanged, page), "only the values count, which the record has"
+    assert shown(project) == (unchanged, listed), "only the values count, which the record has"
     others = {**versions.parameters(NOTEBOOK, "quick"), "seeds": 4}
     for change in ("parameters", "code"):
         if change == "code":
             notebook["cells"][-1]["source"] = ["run.finish(0)"]
             path.write_text(json.dumps(notebook))
-        text, page = staged(chapters, results, tmp_path, **({"parameters": others} if change == "parameters" else {}))
+        text, listed = shown(project, **({"parameters": others} if change == "parameters" else {}))
         title, _, note, said = text.splitlines()[:4]
         assert title.startswith("# ") and note == "```{warning}"
         assert "earlier version of its notebook (commit 0123456789, 2026-11-21)" in said
         assert f"python -m reproduce run {NOTEBOOK} --profile quick" in said
-        assert "(profile `quick`, an earlier version of the notebook)" in page
+        assert "(profile `quick`, an earlier version of the notebook)" in listed
 
 
-def test_a_notebook_without_a_record_is_no_chapter(chapters, tmp_path):
-    source = book.stage(chapters, tmp_path / "none", tmp_path / "book")
-    assert not list((source / "chapters").iterdir())
-    assert "No chapter is published yet" in (source / "index.md").read_text()
-    assert "No benchmark has been run yet" in (source / "benchmarks.md").read_text()
+def test_a_run_of_ones_own_is_of_an_earlier_version_also_where_only_the_package_changed(project):
+    assert not Edition().earlier and Edition("quick").earlier == {NOTEBOOK}
 
 
-def test_a_chapter_that_the_table_of_contents_does_not_list_is_an_error(chapters, results, tmp_path):
-    (chapters / f"{NOTEBOOK}.ipynb").rename(chapters / "a1_stranger.ipynb")
-    (results / f"{NOTEBOOK}.json").rename(results / "a1_stranger.json")
-    with pytest.raises(RunError, match=r"a1_stranger is not in _toc\.yml"):
-        book.stage(chapters, results, tmp_path / "book")
+# ---- the extension ----
+
+
+def prepared(project, profile=""):
+    """Return the application and its configuration once the extension has prepared the book."""
+    site_map = parse_toc_yaml(project / "_toc.yml")
+    config = SimpleNamespace(reproduce_profile=profile, external_site_map=site_map, html_theme_options={})
+    app = SimpleNamespace()
+    sphinx_ext.prepare(app, config)
+    return app, config
+
+
+def test_absent_chapters_are_left_out_of_the_table_of_contents(project):
+    before = toc_files(yaml.safe_load((project / "_toc.yml").read_text()))
+    _, config = prepared(project)
+    left = [file for file in before if not file.startswith("chapters/") or file == f"chapters/{NOTEBOOK}"]
+    assert list(config.external_site_map) == sorted(left, key=list(config.external_site_map).index)
+    assert config.external_site_map["reports/a1"].child_files() == [f"chapters/{NOTEBOOK}"]
+    assert config.external_site_map["reports/a3"].subtrees == []
+    assert config.html_theme_options == {}
+
+
+@pytest.mark.parametrize(("lacks", "words"), [("_toc.yml", r"not in _toc\.yml"), ("a1.md", "on no report's page")])
+def test_a_chapter_that_the_book_does_not_list_is_an_error(project, lacks, words):
+    for folder, ending in (("book/chapters", "ipynb"), ("results", "json")):
+        (project / folder / f"{NOTEBOOK}.{ending}").rename(project / folder / f"a1_stranger.{ending}")
+    if lacks == "a1.md":
+        toc = (project / "_toc.yml").read_text()
+        (project / "_toc.yml").write_text(toc.replace(NOTEBOOK, "a1_stranger"))
+    with pytest.raises(ExtensionError, match=f"a1_stranger is {words}"):
+        prepared(project)
 
 
 @pytest.mark.parametrize(("sample", "words"), [(True, "say nothing about the reports"), (False, "profile quick")])
-def test_a_labelled_book_says_on_every_page_which_run_it_is(chapters, results, tmp_path, sample, words):
-    (results / f"{NOTEBOOK}.json").write_text(json.dumps(record(sample=sample)))
-    source = book.stage(chapters, results, tmp_path / "book", label="quick")
-    assert words in yaml.safe_load((source / "_config.yml").read_text())["html"]["announcement"]
-    first = json.loads((source / "chapters" / f"{NOTEBOOK}.ipynb").read_text())["cells"][0]
-    assert "earlier version" in "".join(first["source"]), "in one's own book also where only the package changed"
+def test_a_book_of_ones_own_runs_says_on_every_page_which_run_it_is(project, sample, words):
+    (project / "runs/quick" / f"{NOTEBOOK}.json").write_text(json.dumps(record(sample=sample)))
+    assert words in prepared(project, "quick")[1].html_theme_options["announcement"]
 
 
-def test_links_follow_the_repository_that_builds_the_book(chapters, results, tmp_path, monkeypatch):
+def test_links_follow_the_repository_that_builds_the_book(project, monkeypatch):
     monkeypatch.setenv("GITHUB_REPOSITORY", "someone/fork")
-    source = book.stage(chapters, results, tmp_path / "book")
-    assert (
-        yaml.safe_load((source / "_config.yml").read_text())["repository"]["url"] == "https://github.com/someone/fork"
-    )
+    assert prepared(project)[1].html_theme_options == {"repository_url": "https://github.com/someone/fork"}
 
 
-def test_an_unknown_placeholder_is_an_error(chapters, results, tmp_path):
-    pages = book._Pages(tmp_path, {}, tmp_path / "benchmarks.json")
-    with pytest.raises(RunError, match="asks for generated text 'weather'"):
-        pages._text(book._MARK.match("<!-- generated: weather -->"), "")
+def test_chapters_are_read_where_their_runs_are(project):
+    (project / "book/chapters/left_over.ipynb").write_text("{}")
+    pages = sphinx_ext.Book(Project(project / "book", [".md", ".ipynb"]), Edition("quick"))
+    found = pages.discover()
+    assert {name for name in found if name.startswith("chapters/")} == {f"chapters/{NOTEBOOK}"} and "index" in found
+    assert pages.doc2path(f"chapters/{NOTEBOOK}", True) == str(project / "runs/quick" / f"{NOTEBOOK}.ipynb")
+    assert pages.doc2path(f"chapters/{NOTEBOOK}", False) == f"chapters/{NOTEBOOK}.ipynb"
+    assert pages.doc2path("index", True) == str(project / "book/index.md")
 
 
-def test_pruning_a_table_of_contents_keeps_its_shape():
-    toc = {"root": "index", "parts": [{"caption": "A", "chapters": [{"file": "a", "sections": [{"file": "b"}]}]}]}
-    assert book.prune(toc, lambda file: file != "b")["parts"][0]["chapters"] == [{"file": "a"}]
-    assert list(book.toc_files(toc)) == ["index", "a", "b"]
+# ---- building ----
 
 
-def test_pages_arrive_whole_and_replace_the_old_ones(tmp_path, chapters, results, monkeypatch):
-    def jupyter_book(source, work):
+def test_pages_arrive_whole_and_replace_the_old_ones(project, monkeypatch):
+    def jupyter_book(work, profile):
         pages = work / "pages"
         pages.mkdir()
-        (pages / "index.html").write_text("new")
+        (pages / "index.html").write_text(f"new {profile}")
         return pages
 
     monkeypatch.setattr(book, "_jupyter_book", jupyter_book)
-    out = tmp_path / "out"
-    out.mkdir()
+    out = project / "_build/quick"
+    out.mkdir(parents=True)
     (out / "left_over.html").write_text("old")
-    assert book.build(chapters, results, out).read_text() == "new"
+    assert book.build_profile("quick").read_text() == "new quick"
     assert [p.name for p in out.iterdir()] == ["index.html"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["chapters", "out", "results"]
+    assert sorted(p.name for p in out.parent.iterdir()) == [".stage", "quick"]
+    assert not list((out.parent / ".stage").iterdir())
 
 
-def test_a_failing_build_keeps_the_old_pages_and_shows_the_warning(tmp_path, chapters, results, monkeypatch, capsys):
-    log = f"reading\n{tmp_path}/book/index.md:3: WARNING: no such term\ndone\n"
+def test_a_failing_build_keeps_the_old_pages_and_shows_the_warning(project, monkeypatch, capsys):
+    log = f"reading\n{project}/book/index.md:3: WARNING: no such term\ndone\n"
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 1, log))
-    out = tmp_path / "out"
+    out = project / "out"
     out.mkdir()
     (out / "index.html").write_text("old")
     with pytest.raises(RunError, match="could not render the book"):
-        book.build(chapters, results, out)
+        book.build(out)
     assert (out / "index.html").read_text() == "old"
-    assert "WARNING: no such term" in capsys.readouterr().err
+    assert capsys.readouterr().err == "book/index.md:3: WARNING: no such term\n"
 
 
-def test_without_jupyter_book_one_sentence_says_how_to_get_it(tmp_path, monkeypatch):
+def test_without_jupyter_book_one_sentence_says_how_to_get_it(project, monkeypatch):
     monkeypatch.setattr(book, "find_spec", lambda name: None)
     with pytest.raises(RunError, match="pip install -r requirements.txt"):
-        book.build(tmp_path, tmp_path, tmp_path / "out")
+        book.build(project / "out")
 
 
 @pytest.mark.parametrize("profile", ["smok", "full"])
-def test_a_book_of_runs_that_do_not_exist_is_an_error(profile, tmp_path, monkeypatch):
-    monkeypatch.setattr(book, "root", lambda: tmp_path)
+def test_a_book_of_runs_that_do_not_exist_is_an_error(profile, project):
     with pytest.raises(RunError, match=profile):
         book.build_profile(profile)
-
-
-def test_every_report_has_a_page_that_says_what_is_planned():
-    for report in REPORTS:
-        page = root() / "book" / "reports" / f"{report}.md"
-        plan, text = book._split_plan(page.read_text(encoding="utf-8"), page.name)
-        assert all({"part", "about"} <= set(entry) for entry in plan)
-        for name in ("title", "report", "chapters"):
-            assert f"<!-- generated: {name} {report} -->" in text

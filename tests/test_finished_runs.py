@@ -127,8 +127,8 @@ def test_a_finished_run_is_found_and_only_its_own_checkpoints_go(project, no_ker
     assert "A sentence that was mended." in path.read_text()
     assert json.loads(path.with_suffix(".json").read_text())["notebook"] == "a1_one"
     assert [p.name for p in (path.parent / "checkpoints/a1_one").iterdir()] == ["another"]
-    claim = "{id: a1.q.x, where: W, says: S, kind: setting, value: 1, notebook: a1_one}"
-    (project / "claims/a1.yml").write_text(f"title: T\ncourse: C\nclaims:\n  - {claim}\n")
+    claim = "{id: a1.q.x, where: W, says: S, kind: setting, value: 1}"
+    (project / "claims/a1.yml").write_text(f"title: T\ncourse: C\nnotebooks: {{a1_one: {{claims: [{claim}]}}}}\n")
     load_reports.cache_clear()
     assert not runner.is_fresh("a1_one", "smoke"), "its page shows claims"
 

@@ -3,14 +3,19 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import fields, replace
 
+import jsonschema
 import pytest
 import yaml
 
 from cifar_utils.errors import LedgerError
 from cifar_utils.measure.stats import summarise
 from cifar_utils.paths import root
+from reproduce import schema
 from reproduce.ledger import (
     KINDS,
     REPORTS,
@@ -24,55 +29,78 @@ from reproduce.ledger import (
 )
 from reproduce.verdict import Verdict, judge
 
-BASE = {"id": "a1.q1.accuracy", "where": "Table 1", "says": "It is 38 %", "kind": "measured", "notebook": "a1_x",
-        "value": 38.0}  # fmt: skip
+BASE = {"id": "a1.q1.accuracy", "where": "Table 1", "says": "It is 38 %", "kind": "measured", "value": 38.0}
+RANGE = {"because": "as near as we can tell"}
 
 
 def claim(**changes) -> Claim:
-    return Claim(**{**BASE, **changes})
+    because = RANGE if changes.get("within") else {}
+    return Claim(**{**BASE, "notebook": "a1_x", **because, **changes})
+
+
+def file_of(*entries, scale=..., **top) -> dict:
+    """Return the content of a report's file, all claims in one notebook; what is `...` is left out."""
+    group = {k: v for k, v in {"scale": scale, "claims": list(entries)}.items() if v is not ...}
+    raw = {"title": "A report", "course": "A course", "notebooks": {"a1_x": group}, **top}
+    return {k: v for k, v in raw.items() if v is not ...}
 
 
 def write(folder, *entries, file="a1.yml", **top):
-    raw = {"title": "A report", "course": "A course", "claims": list(entries), **top}
-    (folder / file).write_text(yaml.safe_dump({k: v for k, v in raw.items() if v is not ...}))
+    (folder / file).write_text(yaml.safe_dump(file_of(*entries, **top)))
     load_reports.cache_clear()
 
 
 # ---- claims ------------------------------------------------------------------------------------
 
+MALFORMED = [
+    ({"id": "a1.accuracy"}, "the id must be report.part.question.name"),
+    ({"id": "A1.q1.accuracy"}, "the id must be"),
+    ({"id": "a1.q1.q2.q3.accuracy"}, "the id must be"),
+    ({"id": "a1.q1.accuracy "}, "the id must be"),
+    ({"kind": "measurement"}, "kind is 'measurement'; expected one of measured, direction"),
+    ({"comparison": "more"}, "comparison is 'more'; expected one of equal, greater, less"),
+    ({"within": -1, **RANGE}, "within is -1; expected a number of 0 or more, or a share such as '10 %'"),
+    ({"within": "1e-3", **RANGE}, "within is '1e-3'; expected a number"),
+    ({"within": "10%", **RANGE}, "within is '10%'; expected a number of 0 or more, or a share such as '10 %'"),
+    ({"within": True, **RANGE}, "within is True; expected a number"),
+    ({"within": "10 %", "value": 0, **RANGE}, "within is '10 %' of a value of 0; give a number in the claim's unit"),
+    ({"within": 2}, "a tolerance needs its reason; add because"),
+    (RANGE, "because gives the reason of a tolerance, and there is none; add within or leave it out"),
+    ({"value": "1e-3"}, "value is '1e-3'; expected a number"),
+    ({"value": True}, "value is True; expected a number"),
+    ({"value": None}, "a measured claim needs the report's value"),
+    ({"kind": "setting", "value": None}, "a setting claim needs the report's value"),
+    ({"kind": "direction", "value": None}, "a direction 'equal' needs within"),
+    ({"where": " "}, "where is empty"),
+    ({"says": ""}, "says is empty"),
+    ({"says": None}, "says is empty"),
+    ({"says": 38}, "says is 38; expected text"),
+    ({"asks": 38}, "asks is 38; expected text"),
+    ({"says": "... and 38 %"}, r"says begins with '\.\.\.'; expected a sentence that stands alone"),
+    ({"fitted": "yes"}, "fitted is 'yes'; expected true or false"),
+    ({"kind": "setting", "fitted": True}, "a setting cannot be fitted; it holds or does not"),
+]
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"id": "a1.accuracy"}, "the id must be report.part.question.name"),
-        ({"id": "A1.q1.accuracy"}, "the id must be"),
-        ({"id": "a1.q1.q2.q3.accuracy"}, "the id must be"),
-        ({"id": "a1.q1.accuracy "}, "the id must be"),
-        ({"kind": "measurement"}, "kind is 'measurement'; expected one of measured, direction"),
-        ({"comparison": "more"}, "comparison is 'more'; expected one of equal, greater, less"),
-        ({"tolerance": -1}, "tolerance is -1; expected 0 or more"),
-        ({"tolerance": "1e-3"}, "tolerance is '1e-3'; expected a number"),
-        ({"value": "1e-3"}, "value is '1e-3'; expected a number"),
-        ({"value": True}, "value is True; expected a number"),
-        ({"value": None}, "a measured claim needs the report's value"),
-        ({"kind": "setting", "value": None}, "a setting claim needs the report's value"),
-        ({"kind": "direction", "value": None}, "a direction 'equal' needs a tolerance"),
-        ({"where": " "}, "where is empty"),
-        ({"says": ""}, "says is empty"),
-        ({"notebook": None}, "notebook is empty"),
-    ],
-)
+
+@pytest.mark.parametrize(("changes", "message"), MALFORMED)
 def test_malformed_claims(changes, message):
     with pytest.raises(LedgerError, match=message):
-        claim(**changes)
+        Claim(**{**BASE, "notebook": "a1_x", **changes})
+
+
+def test_a_claim_without_notebook():
+    with pytest.raises(LedgerError, match="notebook is empty"):
+        Claim(**BASE, notebook="")
 
 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ([{**BASE, "tolerence": 1}], "a1.q1.accuracy: unknown field 'tolerence'; expected .*tolerance"),
+        ([{**BASE, "tolerance": 1}], "a1.q1.accuracy: unknown field 'tolerance'; expected .*within"),
+        ([{**BASE, "notebook": "a1_x"}], "a1.q1.accuracy: unknown field 'notebook'"),
         ([{k: v for k, v in BASE.items() if k != "where"}], "a1.q1.accuracy: field 'where' is missing"),
         ([{k: v for k, v in BASE.items() if k != "id"}], "number 1 of a1.yml: field 'id' is missing"),
+        ([BASE, "a1.q1.x"], "number 2 of a1.yml: found str; expected fields with a colon"),
         ([BASE, BASE], "a1.q1.accuracy stands twice"),
         ([{**BASE, "id": "a3.q1.accuracy"}], "a3.q1.accuracy stands in a1.yml; expected a3.yml"),
         ([BASE, {**BASE, "id": "a1.q1.x", "kind": "guess"}], "a1.q1.x: kind is 'guess'"),
@@ -84,10 +112,43 @@ def test_malformed_files(tmp_path, entries, message):
         load_reports(tmp_path)
 
 
-@pytest.mark.parametrize("field", ["title", "course", "claims"])
+@pytest.mark.parametrize("field", ["title", "course", "notebooks"])
 def test_a_file_without_its_head(tmp_path, field):
     write(tmp_path, BASE, **{field: ...})
-    with pytest.raises(LedgerError, match=f"a1.yml: '{field}' is missing"):
+    with pytest.raises(LedgerError, match=f"a1.yml: field '{field}' is missing"):
+        load_reports(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("notebooks", "message"),
+    [
+        ([BASE], "a1.yml, notebooks: found list; expected fields with a colon"),
+        ({"a1_x": [BASE]}, "a1.yml, a1_x: found list; expected fields"),
+        ({"a1_x": {"scale": "20 epochs"}}, "a1.yml, a1_x: field 'claims' is missing"),
+        ({"a1_x": {"claims": [BASE], "scales": 1}}, "a1.yml, a1_x: unknown field 'scales'; expected scale, claims"),
+        ({"a1_x": {"claims": [BASE]}, "a1_y": {"claims": [BASE]}}, "a1.q1.accuracy stands twice"),
+    ],
+)
+def test_malformed_groups(tmp_path, notebooks, message):
+    write(tmp_path, notebooks=notebooks)
+    with pytest.raises(LedgerError, match=message):
+        load_reports(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: A\ntitle: B\n", "a1.yml, line 2: 'title' stands twice"),
+        ("notebooks:\n  a1_x:\n    claims:\n  a1_x:\n    claims:\n", "a1.yml, line 4: 'a1_x' stands twice"),
+        ("title: A: B\n", "a1.yml, line 1: mapping values are not allowed"),
+        ("title: 'A\n", "a1.yml, line "),
+        ("- title\n", "a1.yml: found list; expected fields with a colon"),
+    ],
+)
+def test_what_is_no_yaml_or_says_a_thing_twice(tmp_path, text, message):
+    (tmp_path / "a1.yml").write_text(text)
+    load_reports.cache_clear()
+    with pytest.raises(LedgerError, match=message):
         load_reports(tmp_path)
 
 
@@ -105,11 +166,32 @@ def test_files_that_belong_to_no_report_or_are_empty(tmp_path):
 def test_reports_are_loaded_in_the_books_order(tmp_path):
     write(tmp_path, {**BASE, "id": "rdfia.cd.q10.x"}, file="rdfia.yml")
     write(tmp_path, BASE)
-    write(tmp_path, file="nndl.yml", claims=None)
+    write(tmp_path, file="nndl.yml", notebooks=None)
     found = load_reports(tmp_path)
     assert list(found) == ["a1", "nndl", "rdfia"]
-    assert found["a1"].claims == (Claim(**BASE),) and found["nndl"].claims == ()
+    assert found["a1"].claims == (Claim(**BASE, notebook="a1_x"),) and found["nndl"].claims == ()
     assert found["rdfia"].claims[0].report == "rdfia"
+
+
+def test_an_experiment_has_its_notebooks_scale_unless_it_names_its_own(tmp_path):
+    exact = {**BASE, "kind": "derivation"}
+    entries = [
+        BASE,
+        {**BASE, "scale": "one image"},
+        {**BASE, "scale": "none"},
+        exact,
+        {**exact, "scale": "one image"},
+    ]
+    write(tmp_path, *[{**e, "id": f"a1.q1.c{i}"} for i, e in enumerate(entries)], scale="20 epochs")
+    assert [c.scale for c in load_reports(tmp_path)["a1"].claims] == ["20 epochs", "one image", "", "", "one image"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "tolerance"),
+    [({}, 0), ({"within": 2}, 2), ({"within": "10 %"}, 3.8), ({"within": "2.5 %", "value": -200}, 5)],
+)
+def test_a_tolerance_is_a_number_or_a_share_of_the_value(changes, tolerance):
+    assert claim(**changes).tolerance == pytest.approx(tolerance)
 
 
 def test_the_real_claims_load():
@@ -123,18 +205,87 @@ def test_the_real_claims_load():
     assert all(c.notebook.startswith(f"{c.report}_") for c in claims.values())
 
 
+def test_no_two_claims_of_a_chapter_say_and_ask_the_same():
+    asked = Counter((c.notebook, c.says, c.asks) for c in load_claims().values())
+    assert [said for said, n in asked.items() if n > 1] == []
+
+
+def test_claims_are_read_without_torch_and_without_pydantic():
+    code = ("import sys; from reproduce.ledger import load_claims; load_claims(); "
+            "print([m for m in ('torch', 'pydantic', 'jsonschema', 'scipy') if m in sys.modules])")  # fmt: skip
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+# ---- schema ------------------------------------------------------------------------------------
+
+
+def is_valid(raw: dict) -> bool:
+    return jsonschema.Draft202012Validator(schema.schema()).is_valid(raw)
+
+
+def test_the_schema_beside_the_claims_is_what_the_model_gives():
+    said = (root() / "claims/schema.json").read_text(encoding="utf-8")
+    assert said == schema.text(), "run: python -m reproduce.schema > claims/schema.json"
+    jsonschema.Draft202012Validator.check_schema(schema.schema())
+
+
+@pytest.mark.parametrize("report", REPORTS)
+def test_every_file_keeps_to_the_schema_and_names_it_to_editors(report):
+    text = (root() / f"claims/{report}.yml").read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=schema.json\n")
+    jsonschema.Draft202012Validator(schema.schema()).validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(("changes", "message"), MALFORMED)
+def test_the_schema_refuses_what_a_claim_refuses(changes, message):
+    entry = {k: v for k, v in {**BASE, **changes}.items() if not (k == "value" and v is None)}
+    assert is_valid(file_of(BASE)) and not is_valid(file_of(entry))
+
+
+def test_the_schema_takes_what_a_claim_takes_and_refuses_unknown_and_missing_fields():
+    full = {
+        **BASE,
+        "unit": "%",
+        "comparison": "less",
+        "within": "10 %",
+        **RANGE,
+        "asks": "x",
+        "scale": "y",
+        "fitted": True,
+    }
+    nothing = {**BASE, "kind": "direction", "comparison": "equal", "within": 1, **RANGE}
+    for entry in (full, nothing, {k: v for k, v in nothing.items() if k != "value"}, {**BASE, "kind": "setting"}):
+        assert is_valid(file_of(entry, scale="20 epochs")) and Claim(**entry, notebook="a1_x")
+    assert is_valid(file_of(notebooks=None)) and is_valid(file_of(notebooks={"a1_x": {"claims": None}}))
+    for raw in (
+        file_of(title=...),
+        file_of(more=1),
+        file_of(notebooks={"a1_x": {}}),
+        file_of({**BASE, "tolerance": 1}),
+    ):
+        assert not is_valid(raw)
+    for name in ("id", "where", "says", "kind", "value"):
+        assert not is_valid(file_of({k: v for k, v in BASE.items() if k != name}))
+
+
+def test_an_editor_is_told_of_every_field():
+    entry = schema.schema()["properties"]["notebooks"]["additionalProperties"]["properties"]["claims"]["items"]
+    assert set(entry["properties"]) | {"notebook"} == {f.name for f in fields(Claim)}
+    assert all(p["description"].endswith(".") and len(p["description"]) > 20 for p in entry["properties"].values())
+
+
 # ---- verdicts ----------------------------------------------------------------------------------
 
-MEASURED = claim(tolerance=2)  # 36 to 40 agrees
+MEASURED = claim(within=2)  # 36 to 40 agrees
 AT_LEAST = claim(comparison="greater")
 AT_MOST = claim(comparison="less")
-ABOUT_AT_LEAST = claim(comparison="greater", tolerance=2)
-ABOUT_AT_MOST = claim(comparison="less", tolerance=2)
+ABOUT_AT_LEAST = claim(comparison="greater", within=2)
+ABOUT_AT_MOST = claim(comparison="less", within=2)
 UP = claim(kind="direction", value=None, comparison="greater")
 DOWN = claim(kind="direction", value=None, comparison="less")
-NONE = claim(kind="direction", value=None, tolerance=1)
+NONE = claim(kind="direction", value=None, within=1)
 EXACT = claim(kind="derivation", value=30730)
-CLOSE = claim(kind="derivation", value=0, tolerance=1e-6)
+CLOSE = claim(kind="derivation", value=0, within=1e-6)
 SETTING = claim(kind="setting", value=256)
 
 CASES = [
@@ -151,8 +302,8 @@ CASES = [
     (MEASURED, (45, 30, 60), "not resolved"),  # the tolerance lies inside the interval
     (MEASURED, (math.nan,), "differs"),
     (MEASURED, (math.inf,), "differs"),
-    (claim(value=0.3, tolerance=0.1), (0.4,), "reproduced"),  # 0.4 - 0.3 > 0.1 in floating point
-    (claim(value=0, tolerance=0), (0,), "reproduced"),
+    (claim(value=0.3, within=0.1), (0.4,), "reproduced"),  # 0.4 - 0.3 > 0.1 in floating point
+    (claim(value=0, within=0), (0,), "reproduced"),
     (AT_LEAST, (38.1,), "reproduced"),
     (AT_LEAST, (38,), "differs"),  # more than, not at least
     (AT_LEAST, (37, 35, 39), "not resolved"),
@@ -240,7 +391,8 @@ def test_a_verdict_is_the_string_that_records_hold():
 def test_what_published_records_hold_can_be_read():
     for path in [p for p in (root() / "results").glob("*.json") if p.stem != "benchmarks"]:
         for found in json.loads(path.read_text())["measurements"].values():
-            Verdict(found.pop("verdict")), found.pop("text"), Measurement(**found)
+            known = {k: v for k, v in found.items() if k in {f.name for f in fields(Measurement)}}
+            assert Verdict(found["verdict"]) and Measurement(**known).n >= 1
 
 
 def test_measurement_of_numbers_and_summaries():

@@ -61,8 +61,8 @@ def write_chapter(project: Path) -> None:
     for profile in ("quick", "full"):
         (project / "params" / profile / f"{NAME}.yml").write_text(f"profile: {profile}\ndata: real\n")
     with (project / "claims/a1.yml").open("a") as claims:
-        claims.write("  - id: a1.q9.answer\n    where: Question 9\n    says: It is 42\n    kind: derivation\n"
-                     f"    value: 42\n    notebook: {NAME}\n")  # fmt: skip
+        claims.write(f"  {NAME}:\n    claims:\n      - id: a1.q9.answer\n        where: Question 9\n"
+                     "        says: It is 42\n        kind: derivation\n        value: 42\n")  # fmt: skip
     for file, old, new in (
         ("_toc.yml", "          - file: chapters/a1_q2_5_network_b\n", f"          - file: chapters/{NAME}\n"),
         ("book/reports/a1.md", "    notebook: a1_q2_5_network_b\n",

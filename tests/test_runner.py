@@ -35,7 +35,7 @@ def project(tmp_path, monkeypatch):
     tmp_path = tmp_path / "a project"
     for folder in ("notebooks", "params/quick", "params/full", "claims"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "claims" / "a1.yml").write_text("title: T\ncourse: C\nclaims: []\n")
+    (tmp_path / "claims" / "a1.yml").write_text("title: T\ncourse: C\nnotebooks: {}\n")
     monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     load_reports.cache_clear()
