@@ -118,18 +118,20 @@ def _publish(args) -> None:
 
 
 def _book(args) -> None:
+    from cifar_utils.paths import root
+
     from .book import build as book
 
     index = book.build_profile(args.profile) if args.profile else book.build_published()
-    print(f"Open {index.relative_to(book.root())} in a browser.")
+    print(f"Open {index.relative_to(root())} in a browser.")
 
 
 def _readme(args) -> None:
     from cifar_utils.paths import root
 
-    from .book import build as book
+    from .book import scoreboard
 
-    book.update_readme(root() / "README.md", root() / "results")
+    scoreboard.update_readme(root() / "README.md", root() / "results")
 
 
 def _store(args) -> None:

@@ -1,11 +1,18 @@
-"""Small pieces of HTML that chapters and the scoreboard share: header card, verdict badge, table."""
+"""HTML that chapters and the book share: a chapter's header card, and a row of the ledger wherever it stands."""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
 
-from .ledger import Claim, load_reports, show_reported
-from .verdict import Verdict
+import jinja2
+
+from .ledger import Claim, Measurement, load_claims, load_reports, show_found, show_reported
+from .verdict import Verdict, judge
+
+_MEASURED = {f.name for f in fields(Measurement)}
 
 
 class Html:
@@ -21,54 +28,87 @@ class Html:
         return self.text
 
 
-def badge(verdict: str) -> str:
-    """Return the verdict with its sign as HTML."""
-    verdict = Verdict(verdict)  # a record holds it as text
-    return f'<span class="cu-badge {verdict.style}">{verdict.sign}&nbsp;{verdict}</span>'
+@dataclass(frozen=True)
+class Row:
+    """One claim with what was found for it.
+
+    Attributes:
+        claim: the claim.
+        found: the measurement, or None.
+        verdict: judged now and not read from the record.
+        profile: profile of the run, empty where there is none.
+        measured_at: anchor of the cell that measured it, for the page of its chapter; may be empty.
+    """
+
+    claim: Claim
+    found: Measurement | None = None
+    verdict: Verdict = Verdict.NOT_RUN
+    profile: str = ""
+    measured_at: str = ""
+
+    @classmethod
+    def of(cls, claim: Claim, record: dict | None, measured_at: str = "") -> Row:
+        """Return the row of a claim, judged on what its notebook's record says."""
+        stored = record["measurements"].get(claim.id) if record else None
+        if stored is None:
+            return cls(claim)
+        found = Measurement(**{key: value for key, value in stored.items() if key in _MEASURED})
+        return cls(claim, found, judge(claim, found, record["sample"]), record["profile"], measured_at)
+
+    @property
+    def anchor(self) -> str:
+        """Where the row stands on its chapter's page and on the scoreboard."""
+        return f"claim-{self.claim.id.replace('.', '-')}"
+
+    @property
+    def reported(self) -> str:
+        """What the report says, as text."""
+        return show_reported(self.claim)
+
+    @property
+    def reproduced(self) -> str:
+        """What we found, as text."""
+        return show_found(self.claim, self.found) if self.found else "—"
+
+
+def chapter_rows(record: dict, measured_at: Callable[[str], str] = lambda claim_id: "") -> list[Row]:
+    """Return the rows of a chapter's own claims: in the order in which it measured them, then those it did not."""
+    claims = {key: claim for key, claim in load_claims().items() if claim.notebook == record["notebook"]}
+    measured = [key for key in record["measurements"] if key in claims]
+    return [Row.of(claims[key], record, measured_at(key)) for key in dict.fromkeys([*measured, *claims])]
+
+
+def ledger_table(rows: list[Row]) -> str:
+    """Return the table reported | reproduced | verdict."""
+    return render("table.html.j2", rows=rows)
 
 
 def header(record: dict, question: str, finished: bool = False) -> str:
     """Return the card at the top of a chapter: report, question, profile, device, seeds, time, data."""
-    report = load_reports()[record["report"]]
-    data = "; ".join(_data_line(d) for d in record["data"].values()) or "—"
-    took = _duration(record["duration_s"]) if finished else "running …"
-    seeds = record["parameters"].get("seeds", 1)
-    env = record["environment"]
-    rows = {
-        "Report": f"{report.title} <br><small>{escape(report.course)}</small>",
-        "Question": escape(question),
-        "Profile": f"<b>{escape(record['profile'])}</b>" + _profile_note(record),
-        "Data": escape(data),
-        "Seeds": "1 (one run of a kind has no interval)" if seeds == 1 else str(seeds),
-        "Device": escape(env["device"]),
-        **_number_format(record),
-        "Software": escape(f"torch {env['torch']}, Python {env['python']}, code {env['commit']}"),
-        "Run": escape(f"{record['started']}, {took}"),
-    }
-    body = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in rows.items())
-    return f'<dl class="cu-card">{body}</dl>'
+    return render(
+        "card.html.j2",
+        record=record,
+        report=load_reports()[record["report"]],
+        question=question,
+        sample=Verdict.SAMPLE_DATA,
+        data="; ".join(_data_line(provenance) for provenance in record["data"].values()),
+        seeds=record["parameters"].get("seeds", 1),
+        number_format=_number_format(record),
+        took=_duration(record["duration_s"]) if finished else "running …",
+    )
 
 
-def _number_format(record: dict) -> dict[str, str]:
-    """Return the card's row on the number format, for chapters that can choose it."""
+def _number_format(record: dict) -> str:
+    """Return in words what a chapter computed in; empty for chapters that cannot choose."""
     if "precision" not in record["parameters"]:
-        return {}
+        return ""
     used, native = record["precision"], record["environment"]["native_bfloat16"]
     why = ""
     if record["parameters"]["precision"] == "auto":
         why = "" if used == "bfloat16" else ", as this device does not compute bfloat16 natively"
     elif used == "bfloat16" and not native:
         why = ", as asked for, although this device only emulates it, far more slowly than float32"
-    return {"Number format": used + why}
-
-
-def _profile_note(record: dict) -> str:
-    if record["sample"]:
-        return f" {badge(Verdict.SAMPLE_DATA)} nothing on this page says anything about the report"
-    return {
-        "quick": " (real data, two CPU cores; experiments that are smaller than the report's are marked)",
-        "full": " (real data, one GPU)",
-    }.get(record["profile"], "")
+    return used + why
 
 
 def _data_line(provenance: dict) -> str:
@@ -80,19 +120,23 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
-def ledger_table(rows: list[tuple[Claim, dict]]) -> str:
-    """Return the table reported | reproduced | verdict for claims and their measurements."""
-    lines = []
-    for claim, found in rows:
-        method = f"<br><small>{escape(found['method'])}</small>" if found["method"] else ""
-        note = f"<br><small>{escape(found['note'])}</small>" if found["note"] else ""
-        lines.append(
-            f"<tr><td><b>{escape(claim.says)}</b><br><small>{escape(claim.where)} · "
-            f"<code>{claim.id}</code></small>{note}</td>"
-            f"<td>{escape(show_reported(claim))}</td>"
-            f"<td>{escape(found['text'])}{method}</td>"
-            f"<td>{badge(found['verdict'])}</td></tr>"
-        )
-    head = "<tr><th>The report says</th><th>Reported</th><th>Reproduced</th><th>Verdict</th></tr>"
-    body = f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
-    return f'<div class="cu-scroll"><table class="cu-ledger">{body}</table></div>'
+def render(template: str, **values: object) -> str:
+    """Return a template of `reproduce/book/templates` filled in; HTML escapes every value by itself."""
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "book" / "templates"),
+        autoescape=jinja2.select_autoescape(["html.j2"], default=False),
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
+    environment.filters["cell"] = cell
+    return environment
+
+
+def cell(text: str) -> str:
+    """Return text that may stand in a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("[", "\\[").replace("]", "\\]")

@@ -24,7 +24,7 @@ from cifar_utils.paths import root
 from cifar_utils.train import Recipe, Training
 
 from . import cards, params, trainings
-from .ledger import Claim, Measurement, load_claims, show_found
+from .ledger import Measurement, load_claims, show_found
 from .record import RECORD_MIME, code_fingerprint, ledger_fingerprint
 from .scale import Scale
 from .source import source as source  # chapter.source(Dropout) shows the library's code
@@ -366,6 +366,5 @@ class Chapter:
                 self._glue(name, words.parameter(value))
         record = self.record()
         self._card.update(cards.Html(cards.header(record, self.question, finished=True)))
-        rows: list[tuple[Claim, dict]] = [(self._claims[k], m) for k, m in record["measurements"].items()]
-        table = cards.ledger_table(rows)
+        table = cards.ledger_table(cards.chapter_rows(record))
         display({"text/html": table, "text/plain": self.verdicts(), RECORD_MIME: record}, raw=True)

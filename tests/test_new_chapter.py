@@ -13,9 +13,12 @@ import test_notebooks
 import yaml
 from jupytext.cli import jupytext
 
+from cifar_utils.paths import toc_files
 from reproduce.__main__ import main
-from reproduce.book import build as book
-from reproduce.ledger import load_reports
+from reproduce.book.edition import Edition, plan
+from reproduce.book.parts import PARTS, Place
+from reproduce.cards import render
+from reproduce.ledger import REPORTS, load_reports
 from reproduce.params import notebook_path
 
 HERE = Path(__file__).resolve().parent.parent
@@ -86,7 +89,7 @@ def steps() -> list[list[str]]:
 
 def test_a_new_chapter_by_the_steps_of_the_readme_stands_in_the_book_and_passes_the_tests(copy):
     before = {p.name for p in copy.iterdir()}
-    planned = sum(len(book._split_plan(p.read_text(), p.name)[0]) for p in (copy / "book/reports").glob("*.md"))
+    planned = sum(len(plan(report)) for report in REPORTS)
     write_chapter(copy)
     load_reports.cache_clear()
     for command in steps():
@@ -97,15 +100,19 @@ def test_a_new_chapter_by_the_steps_of_the_readme_stands_in_the_book_and_passes_
             jupytext(command[3:]) if command[0] == "python" else Path(command[-1]).mkdir()
     assert {p.name for p in copy.iterdir()} - before == {"_build", "runs", "results"}, "nothing that git would see"
     assert f"book/chapters/{NAME}.ipynb" in (copy / "README.md").read_text()
-    staged = book.stage(copy / "book/chapters", copy / "results", copy / "_build/staged")
-    assert f"**Chapters: 1 of {planned + 1} planned**" in (staged / "index.md").read_text()
-    assert f"[A new one](../chapters/{NAME}.ipynb) (profile `quick`)" in (staged / "reports/a1.md").read_text()
-    toc = yaml.safe_load((staged / "_toc.yml").read_text())
-    assert f"chapters/{NAME}" in book.toc_files(toc)
+    assert f"**Chapters: 1 of {planned + 1} planned**" in part("state")
+    assert f"[A new one](project:/chapters/{NAME}.ipynb) (profile `quick`)" in part("chapters", "a1")
+    assert f"chapters/{NAME}" in toc_files(yaml.safe_load((copy / "_toc.yml").read_text()))
     passes_what_every_notebook_must_keep_to()
     lint = [sys.executable, "-m", "ruff", "check", "notebooks", "--no-cache"]
     done = subprocess.run(lint, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def part(name: str, *arguments: str) -> str:
+    """Return a generated part of a page of the book."""
+    template, values = PARTS[name](Place(Edition(), "{}.html".format, lambda *_: ""), *arguments)
+    return render(template, **values)
 
 
 def passes_what_every_notebook_must_keep_to() -> None:

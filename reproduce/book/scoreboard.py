@@ -5,56 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from html import escape
 from pathlib import Path
 
 from cifar_utils.errors import RunError
 
-from ..cards import badge
-from ..ledger import Claim, Measurement, load_reports, show_found, show_reported
+from ..cards import Row, cell
+from ..ledger import load_reports
 from ..record import write_text
-from ..verdict import Verdict, judge
+from ..verdict import Verdict
 
 #: How many rows the README shows at most; the scoreboard has them all.
 README_ROWS = 15
-
-#: Every kind of claim, for a reader.
-KINDS_IN_WORDS = {
-    "measured": "A number that came out of an experiment",
-    "direction": "An effect's sign, or its absence",
-    "derivation": "Follows from definitions",
-    "setting": "A choice that the report states",
-}
-
-_FIELDS = {f.name for f in fields(Measurement)}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One claim with what was found for it.
-
-    Attributes:
-        claim: the claim.
-        found: the measurement, or None.
-        verdict: judged now and not read from the record.
-        profile: profile of the run, empty where there is none.
-    """
-
-    claim: Claim
-    found: Measurement | None = None
-    verdict: Verdict = Verdict.NOT_RUN
-    profile: str = ""
-
-    @property
-    def reported(self) -> str:
-        """What the report says, as text."""
-        return show_reported(self.claim)
-
-    @property
-    def reproduced(self) -> str:
-        """What we found, as text."""
-        return show_found(self.claim, self.found) if self.found else "—"
 
 
 def read_records(folder: Path) -> dict[str, dict]:
@@ -76,17 +37,8 @@ def read_records(folder: Path) -> dict[str, dict]:
 
 def rows(records: dict[str, dict]) -> list[Row]:
     """Return one row a claim, in the ledger's order, each verdict judged anew."""
-    table = []
-    for report in load_reports().values():
-        for claim in report.claims:
-            record = records.get(claim.notebook)
-            stored = record["measurements"].get(claim.id) if record else None
-            if stored is None:
-                table.append(Row(claim))
-                continue
-            found = Measurement(**{k: v for k, v in stored.items() if k in _FIELDS})
-            table.append(Row(claim, found, judge(claim, found, record["sample"]), record["profile"]))
-    return table
+    claims = [claim for report in load_reports().values() for claim in report.claims]
+    return [Row.of(claim, records.get(claim.notebook)) for claim in claims]
 
 
 def counts(table: Iterable[Row]) -> dict[Verdict, int]:
@@ -127,74 +79,6 @@ def most_telling(table: Sequence[Row], limit: int) -> list[Row]:
             if queue and len(chosen) < limit:
                 chosen.add(queue.pop(0).claim.id)
     return [row for row in judged if row.claim.id in chosen]
-
-
-# ---- HTML for the book ----
-
-
-def tiles(table: Sequence[Row], page: str = "scoreboard.html") -> str:
-    """Return one tile a verdict with its count, each a link to the scoreboard filtered by it."""
-    lines = [
-        f'<a class="cu-tile {verdict.style}" href="{page}?verdict={verdict.slug}" '
-        f'title="{escape(verdict.meaning)}"><b>{n}</b><span>{verdict.sign}&nbsp;{verdict}</span></a>'
-        for verdict, n in counts(table).items()
-    ]
-    return f'<div class="cu-tiles">{"".join(lines)}</div>' if lines else "<p>The ledger holds no claim yet.</p>"
-
-
-def html_table(table: Sequence[Row], pages: dict[str, str], search: bool = False) -> str:
-    """Return rows as an HTML table; with `search`, scoreboard.js puts filters above it.
-
-    Args:
-        table: rows.
-        pages: for each notebook that has a page, the page's address.
-        search: whether this is the scoreboard.
-    """
-    lines = [_html_row(row, pages.get(row.claim.notebook), search) for row in table]
-    heads = ("The report says", "Reported", "Reproduced", "Verdict")
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    mark = ' id="cu-scoreboard"' if search else ""
-    return (
-        f'<div class="cu-scroll"><table class="cu-ledger"{mark}><thead><tr>{head}</tr></thead>'
-        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
-    )
-
-
-def _html_row(row: Row, page: str | None, search: bool) -> str:
-    claim, found = row.claim, row.found
-    says = f'<a href="{page}">{escape(claim.says)}</a>' if page else escape(claim.says)
-    small = [f"{escape(claim.where)}", f"<code>{claim.id}</code>"] + (
-        [f"profile {row.profile}"] if row.profile else []
-    )
-    note = f"<br><small>{escape(found.note)}</small>" if found and found.note else ""
-    method = f"<br><small>{escape(found.method)}</small>" if found and found.method else ""
-    data = ""
-    if search:
-        data = (f' id="{claim.id}" data-report="{claim.report}" data-kind="{claim.kind}" '
-                f'data-verdict="{row.verdict.slug}"')  # fmt: skip
-    return (
-        f'<tr{data}><td data-label="The report says"><b>{says}</b><br><small>{" · ".join(small)}</small>{note}</td>'
-        f'<td data-label="Reported">{escape(row.reported)}</td>'
-        f'<td data-label="Reproduced">{escape(row.reproduced)}{method}</td>'
-        f'<td data-label="Verdict">{badge(row.verdict)}</td></tr>'
-    )
-
-
-def filters() -> str:
-    """Return the names behind the scoreboard's filters, as JSON that scoreboard.js reads."""
-    names = {
-        "report": {r.id: [r.id.upper(), f"{r.title} ({r.course})"] for r in load_reports().values()},
-        "kind": {kind: [kind, meaning] for kind, meaning in KINDS_IN_WORDS.items()},
-        "verdict": {v.slug: [v.signed, v.meaning] for v in Verdict},
-    }
-    text = json.dumps(names, ensure_ascii=False).replace("<", "\\u003c")
-    return f'<script type="application/json" id="cu-filter-names">{text}</script>'
-
-
-def verdict_list() -> str:
-    """Return every verdict with its badge and meaning."""
-    body = "".join(f"<dt>{badge(v)}</dt><dd>{escape(v.meaning)}</dd>" for v in Verdict)
-    return f'<dl class="cu-verdicts">{body}</dl>'
 
 
 # ---- Markdown for the README ----
@@ -246,8 +130,3 @@ def replace_between(text: str, name: str, new: str, file: str = "text") -> str:
 
 def _many(n: int, what: str) -> str:
     return f"{n} {what}" + ("" if n == 1 else "s")
-
-
-def cell(text: str) -> str:
-    """Return text that may stand in a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("[", "\\[").replace("]", "\\]")

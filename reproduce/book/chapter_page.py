@@ -1,0 +1,72 @@
+"""An executed chapter as a reader of the book sees it: verdicts of today, and what it is an earlier version of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from copy import deepcopy
+
+from ..cards import chapter_rows, ledger_table
+from ..cells import note_cells
+from ..record import RECORD_MIME
+
+#: What chapter.glue leaves in a notebook, and myst-nb looks for.
+_GLUED = "application/papermill.record/text/plain"
+
+#: A link of Markdown to another chapter, by its file.
+_TO_CHAPTER = re.compile(r"\[([^\]]+)\]\((\w+)\.ipynb(#[\w-]+)?\)")
+
+
+def as_page(executed: dict, record: dict, published: Container[str] = (), note: str = "") -> dict:
+    """Return an executed notebook with its ledger table and glued verdicts judged anew, and without its record.
+
+    Args:
+        executed: the notebook.
+        record: what it measured.
+        published: names of the chapters that the book has; the text of a link to any other stays, without the link.
+        note: Markdown that is put below the title.
+    """
+    executed, record = deepcopy(executed), deepcopy(record)
+    note_cells(executed, record)
+    measured = {claim: f"cell-{found['cell']}" for claim, found in record["measurements"].items() if found["cell"]}
+    rows = chapter_rows(record, lambda claim_id: measured.get(claim_id, ""))
+    glued = {row.claim.id: row.reproduced for row in rows if row.found}
+    glued |= {f"{row.claim.id}.verdict": str(row.verdict) for row in rows if row.found}
+    table = ledger_table(rows)
+    cells = []
+    for cell, anchor in zip(executed["cells"], cell_anchors(executed), strict=True):
+        if cell["cell_type"] == "code":
+            cells.append({**cell, "outputs": [_present(output, glued, table) for output in cell["outputs"]]})
+        else:
+            text = _TO_CHAPTER.sub(lambda link: _link(link, published), "".join(cell["source"]))
+            cells.append({**cell, "source": text})
+        if anchor in measured.values() and "remove-cell" in cell["metadata"].get("tags", []):
+            cells.append(_place(anchor))
+    if note:
+        title, _, rest = cells[0]["source"].partition("\n")
+        cells[0]["source"] = f"{title}\n\n{note}\n\n{rest}"
+    return {**executed, "cells": cells}
+
+
+def _present(output: dict, glued: dict[str, str], table: str) -> dict:
+    data = output.get("data", {})
+    if RECORD_MIME in data:
+        return {**output, "data": {"text/html": table}}
+    name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+    return {**output, "data": {_GLUED: repr(glued[name])}} if name in glued else output
+
+
+def _place(anchor: str) -> dict:
+    """Return a cell that marks where one stands that is not shown, between figure and text."""
+    return {"cell_type": "markdown", "id": f"at-{anchor}", "metadata": {}, "source": f'<span id="{anchor}"></span>'}
+
+
+def _link(link: re.Match, published: Container[str]) -> str:
+    text, name, part = link.groups(default="")
+    # project: finds a page by its name, also where its file lies elsewhere, as a run of one's own does
+    return f"[{text}](project:{name}.ipynb{part})" if name in published else text
+
+
+def cell_anchors(notebook: dict) -> list[str]:
+    """Return the anchor of every cell of a notebook, in order."""
+    return [f"cell-{cell.get('id')}" for cell in notebook["cells"]]

@@ -1,0 +1,125 @@
+"""What is computed for the book's pages: for each directive, a template and what to fill it with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..cards import Row
+from ..ledger import load_reports
+from ..params import PROFILES
+from ..verdict import Verdict
+from . import benchmarks, scoreboard
+from .edition import Edition
+
+#: What a profile ran on, in a few words.
+EFFORT = {"smoke": "sample data", "quick": "real data, two CPU cores", "full": "real data, one GPU"}
+
+#: How many claims the first page shows.
+HIGHLIGHTS = 8
+
+#: Every kind of claim, for a reader.
+KINDS_IN_WORDS = {
+    "measured": "A number that came out of an experiment",
+    "direction": "An effect's sign, or its absence",
+    "derivation": "Follows from definitions",
+    "setting": "A choice that the report states",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The page that a generated part stands on.
+
+    Attributes:
+        edition: the runs that the book is made of.
+        address: gives the relative address of another page, by its name.
+        picture: takes a file name and a PNG, and gives the path by which Markdown finds it.
+    """
+
+    edition: Edition
+    address: Callable[[str], str]
+    picture: Callable[[str, bytes], str]
+
+    def link(self, row: Row) -> str:
+        """Return the address of a claim's row on its chapter's page; empty where the book has no such page."""
+        name = row.claim.notebook
+        return f"{self.address(f'chapters/{name}')}#{row.anchor}" if name in self.edition.records else ""
+
+
+def tiles(at: Place) -> tuple[str, dict]:
+    """One tile a verdict with its count, each a link to the scoreboard filtered by it."""
+    return "tiles.html.j2", {"counts": scoreboard.counts(at.edition.rows), "scoreboard": at.address("scoreboard")}
+
+
+def state(at: Place) -> tuple[str, dict]:
+    """How many chapters there are, at which profiles, and of when."""
+    records, planned = at.edition.records.values(), sum(map(len, at.edition.plans.values()))
+    by = {profile: sum(record["profile"] == profile for record in records) for profile in PROFILES}
+    return "state.md.j2", {
+        "published": len(records),
+        "planned": planned,
+        "at": [f"{n} at profile `{profile}` ({EFFORT[profile]})" for profile, n in by.items() if n],
+        "latest": max((record["started"][:10] for record in records), default=""),
+    }
+
+
+def highlights(at: Place) -> tuple[str, dict]:
+    """The most telling claims."""
+    return "highlights.html.j2", {"rows": scoreboard.most_telling(at.edition.rows, HIGHLIGHTS), "link": at.link}
+
+
+def table_of_claims(at: Place) -> tuple[str, dict]:
+    """Every claim, with the names that scoreboard.js makes filters of."""
+    names = {
+        "report": {r.id: [r.id.upper(), f"{r.title} ({r.course})"] for r in load_reports().values()},
+        "kind": {kind: [kind, meaning] for kind, meaning in KINDS_IN_WORDS.items()},
+        "verdict": {v.slug: [v.signed, v.meaning] for v in Verdict},
+    }
+    return "scoreboard.html.j2", {"rows": at.edition.rows, "link": at.link, "names": names}
+
+
+def verdicts(at: Place) -> tuple[str, dict]:
+    """Every verdict with its badge and meaning."""
+    return "verdicts.html.j2", {"verdicts": list(Verdict)}
+
+
+def report_title(at: Place, report: str) -> tuple[str, dict]:
+    """A report's title and course."""
+    return "title.md.j2", {"report": load_reports().get(report)}
+
+
+def report_state(at: Place, report: str) -> tuple[str, dict]:
+    """What came out for a report's claims, in a sentence and in tiles."""
+    rows = [row for row in at.edition.rows if row.claim.report == report]
+    sentence = scoreboard.sentence(rows) if rows else "None of this report's claims are in the ledger yet."
+    counts = scoreboard.counts(rows)
+    return "report.html.j2", {"sentence": sentence, "counts": counts, "scoreboard": at.address("scoreboard")}
+
+
+def chapters(at: Place, report: str) -> tuple[str, dict]:
+    """A report's chapters, each with its profile, and those that are planned."""
+    plan = [{"notebook": "", **entry} for entry in at.edition.plans[report]]
+    records = {entry["notebook"]: at.edition.records.get(entry["notebook"]) for entry in plan}
+    records = {name: record for name, record in records.items() if record}
+    return "chapters.md.j2", {"plan": plan, "records": records, "earlier": at.edition.earlier}
+
+
+def speed(at: Place) -> tuple[str, dict]:
+    """Figure, table and machine of the last benchmarks."""
+    path = at.edition.results / "benchmarks.json"
+    return "benchmarks.md.j2", benchmarks.read(path, at.picture)
+
+
+#: Every directive, by its name on a page.
+PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
+    "tiles": tiles,
+    "state": state,
+    "highlights": highlights,
+    "scoreboard": table_of_claims,
+    "verdicts": verdicts,
+    "report-title": report_title,
+    "report-state": report_state,
+    "chapters": chapters,
+    "benchmarks": speed,
+}
