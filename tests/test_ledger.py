@@ -382,6 +382,16 @@ def test_every_verdict_has_a_sign_a_rank_and_a_colour_of_its_own():
     assert set(re.findall(r"\.(cu-[a-z-]+) { --cu-ink", css)) == {v.style for v in Verdict}
 
 
+def test_the_page_on_verdicts_names_every_verdict_that_a_rule_gives_and_every_field_of_a_claim():
+    page = (root() / "book/verdicts.md").read_text(encoding="utf-8")
+    rules = page.partition("## What decides")[2]
+    assert [v for v in Verdict if v is not Verdict.NOT_RUN and f"*{v}*" not in " ".join(rules.split())] == []
+    assert [
+        name for name in ("Says", "Asks", "Scale", "Within, because", "Fitted") if f"\n{name}\n: " not in page
+    ] == []
+    assert "```{verdicts}" in page, "the list of verdicts is made from the enum"
+
+
 def test_a_verdict_is_the_string_that_records_hold():
     assert json.loads(json.dumps({"verdict": Verdict.NOT_FULL_SCALE})) == {"verdict": "not run at full scale"}
     assert Verdict("not run at full scale") is Verdict.NOT_FULL_SCALE and f"{Verdict.DIFFERS}" == "differs"
