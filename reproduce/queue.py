@@ -131,7 +131,7 @@ def steps(recipe: Recipe) -> int:
     """Return how many steps a recipe takes, as far as can be said without its data."""
     if recipe.iterations:
         return recipe.iterations
-    count = recipe.images or one.size_of(recipe)
+    count = recipe.draw.options.get("images") or recipe.images or one.size_of(recipe)
     return (recipe.epochs or 0) * -(-count // recipe.batch)
 
 

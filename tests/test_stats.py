@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as sp
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.measure.stats import bootstrap, difference, percent, repeat, summarise
+from cifar_utils.measure.stats import bootstrap, difference, jitter, percent, repeat, summarise
 
 VALUES = [51.2, 49.8, 50.4, 52.1, 50.0]
 OTHER = [50.1, 49.5, 49.9, 51.0, 49.1]
@@ -147,3 +147,11 @@ def test_bootstrap_of_equal_and_of_diverged_values():
     found = bootstrap([1.0] * 50, "images")
     assert (found.mean, found.low, found.high) == (1, 1, 1)
     assert not bootstrap([1.0, math.nan, 2.0], "images").has_interval
+
+
+def test_jitter_is_the_deviation_of_noise_and_not_of_a_trend():
+    epochs = np.arange(20_000)
+    noise = np.random.default_rng(2).normal(0, 3.0, len(epochs))
+    assert jitter(5 + 0.7 * epochs) == pytest.approx(0, abs=1e-9)
+    assert jitter(5 + 0.7 * epochs + noise) == pytest.approx(3.0, rel=0.02)
+    assert math.isnan(jitter([1.0, 2.0]))

@@ -166,6 +166,15 @@ def difference(a: Sequence[float], b: Sequence[float], paired: bool = True) -> S
                    f"95 % Welch interval over {len(a)} and {len(b)} seeds")  # fmt: skip
 
 
+def jitter(values: Sequence[float]) -> float:
+    """Return the standard deviation of the noise around a curve's trend, from its second differences.
+
+    A straight trend has none, and those of independent noise have six times its variance. NaN for fewer than three.
+    """
+    bends = np.diff(np.asarray(values, dtype=np.float64), 2)
+    return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) else math.nan
+
+
 def repeat(run: Callable[[int], object], seeds: int | Iterable[int]) -> list:
     """Return `[run(seed) for seed in seeds]`; a number n stands for the seeds 0 to n - 1."""
     each = range(seeds) if isinstance(seeds, int) else list(seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -158,12 +159,23 @@ def cosine(optimizer, steps: int, epochs: int):
 
 @register("schedule", "one cycle")
 def one_cycle(optimizer, steps: int, epochs: int, rise: float = 0.25, extra: int = 0):
-    """Warm up for the share `rise` of all steps, then down to zero; the optimizer's rate is the highest."""
+    """Warm up for the share `rise` of all steps, then down to zero; the optimizer's rate is the highest.
+
+    Momentum, where there is any, goes the other way, from 0.95 to 0.85 and back.
+    """
     total = steps * epochs + extra
     if total * rise == 1:  # PyTorch divides by rise * total - 1
         rise += 0.05
     top = [group["lr"] for group in optimizer.param_groups]
-    return schedulers.OneCycleLR(optimizer, top, total_steps=total, pct_start=rise), "step"
+    # PyTorch would give momentum to plain descent too
+    cycled = all(group.get("momentum") or "betas" in group for group in optimizer.param_groups)
+    return schedulers.OneCycleLR(optimizer, top, total_steps=total, pct_start=rise, cycle_momentum=cycled), "step"
+
+
+@register("schedule", "warm restarts")
+def warm_restarts(optimizer, steps: int, epochs: int, every: int):
+    """Half a cosine, from the rate to zero, again and again, so many epochs each (Loshchilov and Hutter, 2017)."""
+    return schedulers.CosineAnnealingWarmRestarts(optimizer, every), "epoch"
 
 
 register("loss", "cross-entropy")(
@@ -205,7 +217,14 @@ def _fitted(name: str, kind: type) -> None:
 register("prepare", "0..1")(lambda train: prepare.Scale())
 register("prepare", "contrast")(lambda train, **options: prepare.ContrastNormalise(**options))
 _fitted("average image", prepare.AverageImage)
-_fitted("whitening", prepare.Whitening)
+_spectrum = lru_cache(maxsize=1)(prepare.spectrum)  # trainings that follow each other are often on the same images
+
+
+@register("prepare", "whitening")
+def whitening(train: Split, epsilon: float = 0.01, kind: str = "zca") -> prepare.Whitening:
+    """Remove the correlations between all pixels."""
+    return prepare.Whitening.from_spectrum(*_spectrum(train), len(train), epsilon, kind)
+
 
 register("augment", "flip vertically")(lambda classes, **o: augment.Flip("vertical", **o))
 register("augment", "turn")(lambda classes, **o: augment.Flip("both", **o))
@@ -219,6 +238,10 @@ register("augment", "cutmix")(lambda classes, **o: augment.CutMix(classes, **o))
 register("draw", "passes")(lambda train, batch, given, **o: Batches(train, batch, **given, **o))
 register("draw", "replacement")(
     lambda train, batch, given, **o: Batches(train, batch, replacement=True, **given, **o)
+)
+# of more images, which pixels were prepared by, only the first are learned from
+register("draw", "passes over the first")(
+    lambda train, batch, given, images, **o: Batches(train[:images], batch, **given, **o)
 )
 
 

@@ -1,0 +1,58 @@
+"""What the names in recipes stand for, where it is more than one call of PyTorch's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cifar_utils.data import Split, Whitening, load
+from cifar_utils.train import SGD, Adam, Part, Recipe, parts
+from cifar_utils.train.training import begin
+
+CPU = torch.device("cpu")
+
+
+def rates_and_momenta(schedule: Part, optimizer: Part, steps: int, epochs: int):
+    """Return both at every step."""
+    made = parts.build("optimizer", optimizer, [torch.zeros(1, requires_grad=True)])
+    moving, every = parts.build("schedule", schedule, made, steps, epochs)
+    found = []
+    for step in range(steps * epochs):
+        group = made.param_groups[0]
+        found.append((group["lr"], group.get("momentum", group.get("betas", [0])[0])))
+        made.step()
+        if every == "step" or step % steps == steps - 1:
+            moving.step()
+    return zip(*found, strict=True)
+
+
+def test_one_cycle_gives_no_momentum_to_plain_descent():
+    rates, momenta = rates_and_momenta(Part("one cycle"), SGD(0.4), 10, 4)
+    assert set(momenta) == {0} and max(rates) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.4, momentum=0.9), Adam(0.4)])
+def test_one_cycle_moves_momentum_against_the_rate(optimizer):
+    rates, momenta = rates_and_momenta(Part("one cycle"), optimizer, 10, 4)
+    assert (min(momenta), max(momenta)) == (pytest.approx(0.85), pytest.approx(0.95))
+    assert rates.index(max(rates)) == momenta.index(min(momenta))
+
+
+def test_warm_restarts_begin_anew_at_the_optimizers_rate():
+    rates, _ = rates_and_momenta(Part("warm restarts", every=3), SGD(0.2), 2, 7)
+    of_epochs = rates[::2]
+    assert of_epochs == pytest.approx([0.2, 0.15, 0.05, 0.2, 0.15, 0.05, 0.2])
+
+
+def test_batches_of_the_first_images_are_prepared_by_all():
+    data = load("cifar10", data="sample")
+    recipe = Recipe(
+        "cifar10", "rdfia", batch=8, epochs=1, sample=True,
+        prepare=Part("whitening", epsilon=0.1), draw=Part("passes over the first", images=16),
+    )  # fmt: skip
+    _, batches, prepared = begin(recipe, 0, data, CPU)
+    wanted = Whitening.fit(data.train, epsilon=0.1)(data.train[:16])
+    seen = Split(*(torch.cat(each) for each in zip(*batches, strict=True)))
+    assert len(batches) == 2 and sorted(seen.y.tolist()) == sorted(wanted.y.tolist())
+    assert torch.equal(seen.x.sort(0).values, wanted.x.sort(0).values)
+    assert torch.equal(prepared(data.val).x, Whitening.fit(data.train, epsilon=0.1)(data.val).x)
