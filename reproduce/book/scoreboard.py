@@ -97,6 +97,7 @@ def readme_table(results: Path) -> str:
             report = row.claim.report
             lines.append(f"| **{report.upper()}: {cell(load_reports()[report].title)}** | | | |")
         says = f"[{cell(row.claim.says)}](book/chapters/{row.claim.notebook}.ipynb)"
+        says += f" ({cell(row.claim.asks)})" if row.claim.asks else ""
         lines.append(f"| {says} | {cell(row.reported)} | {cell(row.reproduced)} | {row.verdict.signed} |")
     if judged > README_ROWS:
         lines += ["", f"These are {README_ROWS} of {judged} judged claims; the book's scoreboard has all of them."]
