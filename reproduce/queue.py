@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from cifar_utils import environment
 from cifar_utils.device import autocast_dtype, pick_device
 from cifar_utils.errors import CifarUtilsError, ParameterError, RunError
@@ -334,7 +332,8 @@ def verify_all(keys: Sequence[str] = ()) -> tuple[int, int, int]:
 
 
 def lower_priority() -> None:
-    """Give way to everything else on this machine, and use one thread fewer than would crowd it."""
+    """Give way to everything else on this machine."""
     with suppress(OSError):
         os.nice(19)
-    torch.set_num_threads(max(1, torch.get_num_threads()))
+    with suppress(OSError):  # Linux shares a processor among sessions first, and asks each by its own number
+        Path("/proc/self/autogroup").write_text("19", encoding="utf-8")
