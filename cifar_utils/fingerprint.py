@@ -44,11 +44,11 @@ def used_files(sources: Iterable[str], package: Path = PACKAGE) -> list[Path]:
 def _imported(source: str, folder: Path, package: Path) -> set[Path]:
     """Return the package's files that `source`, which lies in `folder`, imports anywhere in it."""
     modules: set[Path] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in _imports(source):
         if isinstance(node, ast.Import):
             dotted = [a.name.split(".") for a in node.names]
             modules |= {package.joinpath(*names[1:]) for names in dotted if names[0] == package.name}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             dotted = node.module.split(".") if node.module else []
             if node.level:
                 base = folder if node.level == 1 else folder.parents[node.level - 2]
@@ -62,12 +62,17 @@ def _imported(source: str, folder: Path, package: Path) -> set[Path]:
     return {path for module in modules if (path := _file(module))}
 
 
+@cache
+def _imports(source: str) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def _defining(module: Path, name: str, package: Path) -> set[Path]:
     """Return the module that defines `name`: `module` itself, or where its face takes the name from."""
     face = module / "__init__.py"
     if not face.exists():
         return {module}
-    for node in ast.walk(ast.parse(face.read_text(encoding="utf-8"))):
+    for node in _imports(face.read_text(encoding="utf-8")):
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
             if any(name == (alias.asname or alias.name) for alias in node.names):
                 return {module.joinpath(*node.module.split("."))}
