@@ -26,6 +26,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise, permutations
+from typing import Any
 
 #: The constraints of parameters that mean the same in every notebook.
 BY_NAME = {
@@ -41,7 +42,7 @@ _ARITHMETIC = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.USub, ast.Add, ast.Su
                ast.Constant, ast.Name, ast.Load, ast.Call)  # fmt: skip
 _FUNCTIONS = {"max": max, "min": min}
 
-Test = Callable[[object, dict], bool]
+Test = Callable[[Any, dict], bool]
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _test(text: str, kind: str, names: dict) -> Test:
     raise ValueError(text)
 
 
-def _value(text: str, names: dict) -> Callable[[dict], object]:
+def _value(text: str, names: dict) -> Callable[[dict], Any]:
     """Return the function of all values that an X stands for."""
     tree = ast.parse(text, mode="eval")
     for node in ast.walk(tree):

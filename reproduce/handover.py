@@ -48,7 +48,7 @@ def encoder_of(run: Chapter, kind: str, seed: int, width: int, split: Split, dim
             _train_a_little(encoder.to(run.device), split, seed + KINDS.index(kind))
     else:
         checkpoint.load_weights(path, encoder)
-    return encoder.to(run.device, memory_format=torch.channels_last).eval()
+    return encoder.to(run.device).to(memory_format=torch.channels_last).eval()
 
 
 def _train_a_little(encoder: Encoder, split: Split, seed: int) -> None:

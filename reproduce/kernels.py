@@ -28,7 +28,7 @@ def manager(run_dir: Path, log: Path, threads: int | None = None) -> type:
         log: file for what the kernel itself says, which is of use only where it dies.
         threads: CPU threads; as many as the environment says by default.
     """
-    from jupyter_client import AsyncKernelManager
+    from jupyter_client.manager import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
     env = {key: value for key, value in KEEP_MEMORY.items() if key not in os.environ}

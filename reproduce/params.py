@@ -12,6 +12,7 @@ import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import yaml
 
@@ -74,7 +75,7 @@ def _convert(value: object, kind: str) -> object:
                          "one of these with '| None'.")  # fmt: skip
 
 
-def _fail():
+def _fail() -> NoReturn:
     raise TypeError
 
 
@@ -95,7 +96,7 @@ def declared(name: str) -> dict[str, Parameter]:
 def parse(source: str, name: str = "notebook") -> dict[str, Parameter]:
     """Return the parameters that the text of a parameters cell declares."""
 
-    def refuse(line: int, what: str = "is not 'name: type = default'"):
+    def refuse(line: int | None, what: str = "is not 'name: type = default'") -> NoReturn:
         raise ParameterError(f"{name}: line {line} of the parameters cell {what}.") from None
 
     lines = source.splitlines()
@@ -111,13 +112,14 @@ def parse(source: str, name: str = "notebook") -> dict[str, Parameter]:
             default = ast.literal_eval(node.value)
         except ValueError:
             refuse(node.lineno)
-        rest = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode()  # the offset counts bytes
+        end = node.end_lineno or node.lineno
+        rest = lines[end - 1].encode()[node.end_col_offset :].decode()  # the offset counts bytes
         comment, constraint = constraints.split(rest.partition("#")[2].strip())
         word, kind = node.target.id, ast.unparse(node.annotation)
         try:
             parameter = Parameter(word, kind, default, comment, constraints.parse(constraint, word, kind))
         except (ValueError, SyntaxError):
-            refuse(node.end_lineno, f"has a constraint that is not understood: [{constraint}]")
+            refuse(end, f"has a constraint that is not understood: [{constraint}]")
         parameter.check(parameter.default)
         found[word] = parameter
     defaults = {key: p.default for key, p in found.items()}
@@ -172,14 +174,14 @@ def for_profile(name: str, profile: str, overrides: dict | None = None) -> dict:
     if profile not in PROFILES:
         raise ParameterError(f"There is no profile {profile!r}.{_suggest(profile, list(PROFILES))}")
     allowed = declared(name)
-    values: dict = {}
+    values: object = {}
     if profile != "smoke":
         path = root() / "params" / profile / f"{name}.yml"
         if not path.exists():
             raise ParameterError(f"Profile {profile} of {name} needs params/{profile}/{name}.yml; there is none.")
         values = _read_yaml(path.read_text(encoding="utf-8"), f"params/{profile}/{name}.yml") or {}
-        if not isinstance(values, dict):
-            raise ParameterError(f"params/{profile}/{name}.yml must hold 'name: value' lines.")
+    if not isinstance(values, dict):
+        raise ParameterError(f"params/{profile}/{name}.yml must hold 'name: value' lines.")
     return check({**values, **(overrides or {})}, allowed)
 
 

@@ -153,7 +153,7 @@ def watch_queue(every: float = 30) -> None:
 
 
 def _watch(every: float) -> None:
-    told: set[tuple[str, str]] = set()
+    told: set[str] = set()
     while True:
         time.sleep(every)
         command = ["squeue", "-h", "-t", "PENDING", "-u", getpass.getuser(), "-o", "%i|%k|%C|%m|%l|%r"]

@@ -25,6 +25,7 @@ class Transform(Protocol):
 
     def __call__(self, x: Tensor, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Return the changed batch; `x` and `y` themselves may be overwritten."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -321,7 +322,8 @@ def _beta(x: Tensor, alpha: float, generator: Generator) -> Tensor:
     As the share of one of two gamma variables; torch.distributions would draw from the global generator.
     """
     shape = torch.full((2, len(x), 1, 1, 1), alpha, dtype=finest_dtype(x.device), device=x.device)
-    a, b = torch._standard_gamma(shape, generator=generator).clamp_min(torch.finfo(shape.dtype).tiny)
+    draw = torch._standard_gamma  # pyright: ignore[reportPrivateImportUsage]
+    a, b = draw(shape, generator=generator).clamp_min(torch.finfo(shape.dtype).tiny)
     return (a / (a + b)).float()
 
 

@@ -103,7 +103,7 @@ class Batches:
                 f"batch_size {batch_size} is larger than the {len(split)} examples and drop_last leaves nothing."
             )
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self._augmenting = None
+        self._augmenting: torch.Generator | None = None
         if self.augment:  # its own stream, far from those of other runs' seeds; the CPU's keeps 32 bits of a seed
             self._augmenting = torch.Generator(self.device).manual_seed((seed + 2**31) % 2**32)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -118,6 +118,10 @@ class Batches:
         """Return the split in order, not augmented, normalised and laid out as `like` does."""
         stats = (like._shift / 255, 1 / (like._scale * 255)) if like.is_image else None
         return cls(split, batch_size, shuffle=False, stats=stats, channels_last=like.channels_last)
+
+    def in_order(self, split: Split) -> Batches:
+        """Return what a held-out split is measured in; batches of something else than images say their own."""
+        return Batches.for_evaluation(split, self)
 
     def __len__(self) -> int:
         return self.steps
@@ -152,9 +156,8 @@ class Batches:
         y = self.split.y[index]
         if not self.is_image:
             return self.split.x[index], y
-        if top is None:
-            top = left = self.crop
-        starts = index * self._image_size + top * self._padded_run + left * self._pixel
+        down, across = (self.crop, self.crop) if top is None or left is None else (top, left)
+        starts = index * self._image_size + down * self._padded_run + across * self._pixel
         runs = (starts[:, None] + self._run_offsets).flatten()
         x = self._runs.index_select(0, runs).view(-1, *self._stored)
         if mirror is not None:  # as torch.where(mirror, x.flip(width), x), five times faster on bytes
@@ -163,7 +166,7 @@ class Batches:
         x = x.to(torch.float32)
         if self.channels_last:
             x = x.permute(0, 3, 1, 2)
-        if self.augment:
+        if self._augmenting is not None:
             x = x.div_(255)
             for transform in self.augment:
                 x, y = transform(x, y, self._augmenting)

@@ -71,8 +71,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     """Return scikit-learn's bundled 8x8 digits, uint8 (1797, 1, 8, 8) in 0..255, and int64 labels."""
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    return (bunch.images[:, None] * (255 / 16)).astype(np.uint8), bunch.target.astype(np.int64)
+    x, y = load_digits(return_X_y=True)
+    return (np.asarray(x).reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8), np.asarray(y, np.int64)
 
 
 def circles(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,4 +80,4 @@ def circles(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import make_circles
 
     x, y = make_circles(count, noise=0.12, factor=0.5, random_state=seed)
-    return x.astype(np.float32), y.astype(np.int64)
+    return np.asarray(x, np.float32), np.asarray(y, np.int64)

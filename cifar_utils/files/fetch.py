@@ -36,7 +36,7 @@ def complete(name: str, folder: Path, download: bool) -> None:
                     _place(name, folder, _get(name, folder, where, Path(scratch)))
                 return
             except requests.exceptions.ConnectionError:
-                reasons.append(f"{urlsplit(where).hostname} cannot be reached")
+                reasons.append(f"{urlsplit(str(where)).hostname} cannot be reached")
             except Exception as error:  # pooch, requests, tarfile, zipfile and the disk each raise their own kinds
                 kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
                 reasons.append(f"{where} could not be used: {kind}{error}".split("\n")[0].rstrip("."))
@@ -95,11 +95,10 @@ def _get(name: str, folder: Path, where: Path | str, scratch: Path) -> dict[str,
         if origin.sum and (found := sources.matches(archive, origin.sum)):
             raise DataError(f"it is damaged (expected md5 {origin.sum}, found {found})")
         unpacked = scratch / "unpacked"
-        options = {} if archive.suffix == ".zip" else {"filter": "data"}
-        shutil.unpack_archive(archive, unpacked, **options)
+        shutil.unpack_archive(archive, unpacked, filter=None if archive.suffix == ".zip" else "data")
         inside = {file: next(unpacked.rglob(origin.inside or Path(file).name), unpacked / file) for file in bad}
     else:
-        inside = {file: retrieve(where + Path(file).name) for file in bad}
+        inside = {file: retrieve(f"{where}{Path(file).name}") for file in bad}
     for file, path in inside.items():
         expected = origin.files[file]
         if not path.exists():

@@ -211,8 +211,8 @@ def _serving(need: str, data_dir: str | os.PathLike | None) -> tuple[str, list[P
 def needed(notebook: Path) -> list[str]:
     """Return the data sets, and the keys of `SERVES`, that a notebook's code asks for, in order of their first use.
 
-    Found are calls `.load("name")`, also of a name that a comprehension runs through, and calls of a function of
-    `models.pretrained`.
+    Found are calls `load("name")` and `Recipe("name", ...)`, also of a name that a comprehension runs through, and
+    calls of a function of `models.pretrained`.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     found = []
@@ -221,14 +221,16 @@ def needed(notebook: Path) -> list[str]:
         runs_through = {
             n.target.id: n.iter.elts
             for n in nodes
-            if isinstance(n, ast.comprehension) and isinstance(n.target, ast.Name) and hasattr(n.iter, "elts")
+            if isinstance(n, ast.comprehension)
+            if isinstance(n.target, ast.Name) and isinstance(n.iter, (ast.Tuple, ast.List, ast.Set))
         }
-        calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
-        for call in sorted(calls, key=lambda n: (n.lineno, n.col_offset)):
-            if call.func.attr in SERVES:
-                found.append(call.func.attr)
-            elif call.func.attr == "load" and call.args:
-                first = call.args[0]
+        for call in sorted((n for n in nodes if isinstance(n, ast.Call)), key=lambda n: (n.lineno, n.col_offset)):
+            called = ast.unparse(call.func).rpartition(".")[2]
+            given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "data")]
+            if called in SERVES:
+                found.append(called)
+            elif called in ("load", "Recipe") and given:
+                first = given[0]
                 names = runs_through.get(first.id, []) if isinstance(first, ast.Name) else [first]
                 found += [n.value for n in names if isinstance(n, ast.Constant) and n.value in DATASETS]
     return list(dict.fromkeys(found))

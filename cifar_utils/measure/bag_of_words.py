@@ -34,13 +34,14 @@ class BagOfWords:
             if value < 1:
                 raise ParameterError(f"{name} is {value}; expected 1 or more.")
         self.words, self.patch, self.stride, self.grid, self.seed = words, patch, stride, grid, seed
-        self.mean = self.whitening = self.vocabulary = None
+        self.mean: Tensor | None = None
+        self.whitening: Tensor | None = None
+        self.vocabulary: Tensor | None = None
 
     @property
     def parameters(self) -> int:
         """How many numbers `fit` has learned: mean and whitening of descriptors, and the vocabulary."""
-        self._must_be_fitted()
-        return self.mean.numel() + self.whitening.numel() + self.vocabulary.numel()
+        return sum(learned.numel() for learned in self._learned())
 
     @property
     def features(self) -> int:
@@ -75,13 +76,21 @@ class BagOfWords:
         rows, columns = top[:, None, None] + offset[:, None], left[:, None, None] + offset
         patches = images[which[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
         found = _contrast_normalised(patches.flatten(1))
-        self.mean = found.mean(0)
+        mean = found.mean(0)
         variances, axes = (t.to(found.device) for t in torch.linalg.eigh(torch.cov(found.T).cpu()))  # a small matrix
-        self.whitening = axes / (variances.clamp_min(0) + epsilon).sqrt()
-        found = (found - self.mean) @ self.whitening
-        means = MiniBatchKMeans(self.words, batch_size=4096, n_init=1, max_iter=30, random_state=self.seed,
-                                compute_labels=False, reassignment_ratio=0.001)  # fmt: skip
-        self.vocabulary = torch.from_numpy(means.fit(found.cpu().numpy()).cluster_centers_).to(found)
+        whitening = axes / (variances.clamp_min(0) + epsilon).sqrt()
+        found = (found - mean) @ whitening
+        means = MiniBatchKMeans(
+            self.words,
+            batch_size=4096,
+            n_init=1,  # pyright: ignore[reportArgumentType]
+            max_iter=30,
+            random_state=self.seed,
+            compute_labels=False,
+            reassignment_ratio=0.001,
+        )
+        vocabulary = torch.from_numpy(means.fit(found.cpu().numpy()).cluster_centers_).to(found)
+        self.mean, self.whitening, self.vocabulary = mean, whitening, vocabulary
         return self
 
     @torch.no_grad()
@@ -95,11 +104,11 @@ class BagOfWords:
         Raises:
             ParameterError: `fit` was not called, or images are smaller than a patch.
         """
-        self._must_be_fitted()
+        mean, whitening, vocabulary = self._learned()
         self._check(images)
         # nearest word: argmin |z - v|^2 = argmax z.v - |v|^2 / 2, with the whitening folded into the words
-        directions = self.whitening @ self.vocabulary.T
-        offsets = self.mean @ directions + self.vocabulary.square().sum(1) / 2
+        directions = whitening @ vocabulary.T
+        offsets = mean @ directions + vocabulary.square().sum(1) / 2
         return torch.cat([self._histograms(part, directions, offsets) for part in images.split(chunk)])
 
     def _histograms(self, images: Tensor, directions: Tensor, offsets: Tensor) -> Tensor:
@@ -114,9 +123,10 @@ class BagOfWords:
         counts = torch.bincount(bins, minlength=count * self.features).view(count, self.features)
         return torch.nn.functional.normalize(counts.float().sqrt())
 
-    def _must_be_fitted(self) -> None:
-        if self.vocabulary is None:
+    def _learned(self) -> tuple[Tensor, Tensor, Tensor]:
+        if self.mean is None or self.whitening is None or self.vocabulary is None:
             raise ParameterError("The bag of words has no vocabulary yet; call fit() on training images first.")
+        return self.mean, self.whitening, self.vocabulary
 
     def _check(self, images: Tensor) -> None:
         if images.dtype != torch.uint8 or images.dim() != 4:

@@ -70,8 +70,8 @@ def receptive_field(model: nn.Sequential, layer: int, image: tuple[int, int, int
     part = _upto(model, layer)
     connections = nn.Sequential(*(_linear_copy(m) for m in part)).double()
     x = torch.zeros(1, *image, dtype=torch.float64, requires_grad=True)
-    _middle(connections(x)).sum().backward()
-    return x.grad[0].abs().sum(0) > 0
+    (gradient,) = torch.autograd.grad(_middle(connections(x)).sum(), x)
+    return gradient[0].abs().sum(0) > 0
 
 
 def sensitivity(model: nn.Sequential, layer: int, images: Tensor, seed: int = 0) -> Tensor:

@@ -59,12 +59,12 @@ def as_convolutions(model: nn.Sequential, image: tuple[int, int, int]) -> nn.Seq
 
 def _convolution(layer: nn.Linear, kernel: tuple[int, int, int]) -> nn.Conv2d:
     """Return `layer` as a convolution over maps of `kernel` channels, rows and columns."""
-    channels, *size = kernel
+    channels, height, width = kernel
     weight: Tensor = layer.weight.detach()
-    new = nn.Conv2d(channels, layer.out_features, size, bias=layer.bias is not None)
+    new = nn.Conv2d(channels, layer.out_features, (height, width), bias=layer.bias is not None)
     new = new.to(weight.device, weight.dtype)
     with torch.no_grad():
         new.weight.copy_(weight.view(layer.out_features, *kernel))
-        if layer.bias is not None:
+        if new.bias is not None:
             new.bias.copy_(layer.bias)
     return new

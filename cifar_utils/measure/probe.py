@@ -49,7 +49,7 @@ def linear_probe(
         seed: which examples are set aside.
 
     Raises:
-        ParameterError: fewer than two examples a part.
+        ParameterError: fewer than two examples a part, or no penalty.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(y), generator=generator).to(y.device)
@@ -77,4 +77,6 @@ def linear_probe(
             accuracy = float((F.linear(x[val], weight, bias).argmax(1) == y[val]).float().mean())
             if best is None or accuracy > best.val_accuracy:
                 best = Probe(weight.detach().clone(), bias.detach().clone(), mean, std, penalty, accuracy)
+    if best is None:
+        raise ParameterError("There are no penalties to try; expected one or more.")
     return best

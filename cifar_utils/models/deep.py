@@ -92,7 +92,7 @@ class DeepNetwork(nn.Module):
         sizes = [inputs, *widths, *[widths[-1]] * setting.extra, classes]
         self.linear = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(sizes)])
         for layer in self.linear:
-            INITS[setting.init](layer)
+            INITS[setting.init](layer)  # pyright: ignore[reportArgumentType]: a list of modules forgets their kind
         make = {"none": nn.Identity, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}[setting.norm]
         self.norm = nn.ModuleList([make(size) for size in sizes[1:-1]])
 

@@ -109,7 +109,7 @@ class DynamicConv2d(nn.Module):
 
     def _by_outputs(self, x: Tensor, p: Tensor) -> Tensor:
         each = [F.conv2d(x, w, b, padding=1) for w, b in zip(self.kernels, self.bias, strict=True)]
-        return sum(p[:, i, None, None, None] * y for i, y in enumerate(each))
+        return sum(p[:, i, None, None, None] * y for i, y in enumerate(each))  # pyright: ignore[reportReturnType]
 
     def _by_inputs(self, x: Tensor, p: Tensor) -> Tensor:
         copies = (p[:, :, None, None, None] * x[:, None]).flatten(1, 2)  # (B, k * inputs, H, W)
@@ -256,7 +256,7 @@ class DynamicNet(nn.Module):
         self._check(x)
         found = []
         for block in self.blocks:
-            found.append(block.conv.mixing_weights(x))
+            found.append(block.conv.mixing_weights(x))  # pyright: ignore
             x = block(x)
         return torch.stack(found)
 
@@ -273,7 +273,7 @@ class DynamicNet(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and init == "kaiming"):
                 nn.init.kaiming_normal_(layer.weight, a=slope, nonlinearity="leaky_relu")
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]: these layers have one
             elif isinstance(layer, DynamicConv2d) and init == "kaiming":
                 layer.reset_parameters(kaiming=True, slope=slope)
 

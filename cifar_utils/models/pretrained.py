@@ -181,7 +181,7 @@ def extract(
         path = cache / f"{extractor.key}-{size}-{scale}-{autocast or 'float32'}-{whose}.safetensors"
         if path.exists():
             return load_file(path)["features"].to(images.device)
-    network = extractor.network.to(images.device, memory_format=torch.channels_last)
+    network = extractor.network.to(images.device).to(memory_format=torch.channels_last)
     found = []
     for start in range(0, len(images), batch):
         x = prepare(images[start : start + batch], size, scale).contiguous(memory_format=torch.channels_last)

@@ -26,9 +26,10 @@ class TanhNetwork(nn.Sequential):
             raise ParameterError(f"Sizes are {inputs}, {hidden} and {classes}; expected 1 or more of each.")
         if std is not None and std < 0:
             raise ParameterError(f"std is {std}; expected 0 or more, or None.")
-        super().__init__(nn.Flatten(), nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, classes))
+        first, second = nn.Linear(inputs, hidden), nn.Linear(hidden, classes)
+        super().__init__(nn.Flatten(), first, nn.Tanh(), second)
         if std is not None:
-            for layer in (self[1], self[3]):
+            for layer in (first, second):
                 nn.init.normal_(layer.weight, std=std)
                 nn.init.zeros_(layer.bias)
 

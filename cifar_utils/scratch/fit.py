@@ -130,7 +130,7 @@ def _resume(network: Network, optimizer: SGD | Adam, checkpoint: Path | None) ->
         slots, texts = network.load(path)
         history, steps = History(**json.loads(texts["history"])), int(texts["steps"])
         optimizer.slots = [slots[f"slot{k}"] for k in range(len(slots))]
-        if hasattr(optimizer, "steps"):
+        if isinstance(optimizer, Adam):
             optimizer.steps = steps
         return history
 
@@ -179,7 +179,7 @@ def side_by_side(calls: Sequence[tuple[Callable, tuple, dict]], workers: int = 0
         return [function(*args, **named) for function, args, named in calls]
     with parallel_config(backend="loky", inner_max_num_threads=1), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="A worker stopped")  # and was replaced, to free its memory
-        return Parallel(n_jobs=workers)(calls)
+        return list(Parallel(n_jobs=workers)(calls))
 
 
 def _run(job: Job, x: Array, y: Array, evaluate_on: dict | None) -> tuple[Network, History]:

@@ -32,7 +32,7 @@ from ..files import tensor_files
 Array = np.ndarray
 
 #: Each activation and its derivative, written with the activation's own output y = f(x).
-ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array | int]]] = {
     "relu": (lambda x: np.maximum(x, 0), lambda y: y > 0),
     "sigmoid": (lambda x: 0.5 * np.tanh(0.5 * x) + 0.5, lambda y: y * (1 - y)),  # cannot overflow
     "tanh": (np.tanh, lambda y: 1 - y * y),

@@ -46,7 +46,7 @@ class OneHidden:
 
     def copy(self) -> OneHidden:
         """Return the same network with weights of its own."""
-        return OneHidden(*(a.copy() for a in (self.w1, self.b1, self.w2, self.b2)), self.activation)
+        return OneHidden(self.w1.copy(), self.b1.copy(), self.w2.copy(), self.b2.copy(), self.activation)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def train(
     ink, ink_val = _nonzero(x), _nonzero(x_val)
     weights = (net.w1, net.b1, net.w2, net.b2)
     # gradients of a batch, and Adam's two running means; a per-example run needs none of them
-    spare = [tuple(np.zeros_like(w) for w in weights) for _ in range(3)]
+    gradients, first, second = (tuple(np.zeros_like(w) for w in weights) for _ in range(3))
     accuracy, each = np.empty((settings.epochs, 2)), np.empty(len(y))
     train_loss, val_losses = np.empty(settings.epochs), np.empty((settings.epochs, len(y_val)))
     kind, adam, steps = ACTIVATIONS.index(net.activation), settings.optimizer == "adam", 0
@@ -166,13 +166,13 @@ def train(
         if settings.batch == 1 and not adam:
             _epoch(weights, *ink, y, order, settings.lr, settings.l2, kind)
         else:
-            steps = _epoch_of_batches(weights, *spare, *ink, y, order, settings.batch, settings.lr, settings.l2,
-                                      kind, adam, steps)  # fmt: skip
+            steps = _epoch_of_batches(weights, gradients, first, second, *ink, y, order, settings.batch, settings.lr,
+                                      settings.l2, kind, adam, steps)  # fmt: skip
         accuracy[epoch, 0] = _evaluate(weights, *ink, y, kind, each)
         train_loss[epoch] = each.mean()
         accuracy[epoch, 1] = _evaluate(weights, *ink_val, y_val, kind, val_losses[epoch])
     # pixels with ink are multiplied twice, forward and for their gradient; the second layer has three products
-    operations.add(settings.epochs * settings.hidden * (4 * np.count_nonzero(x) + 6 * len(y) * classes))
+    operations.add(settings.epochs * settings.hidden * (4 * int(np.count_nonzero(x)) + 6 * len(y) * classes))
     return Course(train_loss, val_losses.mean(1), accuracy[:, 0], accuracy[:, 1], val_losses, net)
 
 
@@ -193,7 +193,7 @@ def train_all(
     """
     data = _checked(x, y, x_val, y_val)
     if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     costly_first = sorted(range(len(runs)), key=lambda i: -runs[i].hidden * runs[i].epochs)
     with ThreadPoolExecutor(max(1, threads)) as pool:
         waiting = {pool.submit(train, runs[i], *data): i for i in costly_first}

@@ -82,6 +82,7 @@ class DeepStack(nn.Module):
                     self.register_buffer(f"mean{depth}_{index}", torch.zeros(count))
                     self.register_buffer(f"var{depth}_{index}", torch.ones(count))
         kept = [float(s.residual) for s in self.settings for _ in self.seeds]
+        self.residual: Tensor
         self.register_buffer("residual", torch.tensor(kept).view(-1, 1, 1), persistent=False)
         self.any_residual = any(kept)
         self._draw(inputs, classes, widths)
@@ -92,7 +93,8 @@ class DeepStack(nn.Module):
             for s, seed in enumerate(self.seeds):
                 seed_everything(seed)
                 alone = DeepNetwork(setting, inputs, classes, widths)
-                for depth, layer in enumerate(alone.linear):
+                linear = [layer for layer in alone.linear if isinstance(layer, nn.Linear)]
+                for depth, layer in enumerate(linear):
                     self.weight(depth)[k * len(self.seeds) + s] = layer.weight
                     self.bias(depth)[k * len(self.seeds) + s] = layer.bias[:, None]
 
@@ -131,8 +133,8 @@ class DeepStack(nn.Module):
                 scale, shift = (getattr(self, f"{n}{depth}_{index}") for n in ("scale", "shift"))
             if norm == "batch":
                 channels = part.reshape(1, -1, z.shape[2])
-                running = [getattr(self, f"{n}{depth}_{index}") for n in ("mean", "var")]
-                done = F.batch_norm(channels, *running, scale, shift, self.training, eps=EPSILON)
+                mean, var = (getattr(self, f"{n}{depth}_{index}") for n in ("mean", "var"))
+                done = F.batch_norm(channels, mean, var, scale, shift, self.training, eps=EPSILON)
                 part = done.view_as(part)
             elif norm == "layer":
                 var, mean = torch.var_mean(part, dim=1, correction=0, keepdim=True)
@@ -288,7 +290,7 @@ def fit(
                 losses.sum().backward()
             if step in measured:
                 old = [w.detach().clone() for w in layers]
-                norms[0] += _norms([w.grad for w in layers])
+                norms[0] += _norms([w.grad for w in layers if w.grad is not None])
             descent.step()
             with torch.no_grad():
                 if step in measured:
@@ -317,14 +319,15 @@ def fit(
 def evaluate(stack: DeepStack, split: Split) -> tuple[Tensor, Tensor]:
     """Return mean losses (M,) and shares of ranks (M, classes), as `DeepRun.val_ranks`, in evaluation mode."""
     stack.eval()
-    loss, ranks = 0.0, 0.0
+    fine = float64_device(split.y.device)
+    loss, ranks = torch.zeros(2, 1, dtype=torch.float64, device=fine)
     for part in torch.arange(len(split), device=split.y.device).split(max(1, EVALUATED_AT_ONCE // stack.size)):
         x, y = scaled(split.x[part]), split.y[part]
         each, scores = stack.loss(x.expand(len(stack.seeds), *x.shape), y.expand(len(stack.seeds), -1))
         true = scores.gather(1, y.expand(stack.size, 1, -1))
         better = (~(scores < true)).sum(1) - 1  # ties count against the true class, and so does NaN
-        loss = loss + each.to(float64_device(each.device)).double() * len(y)
-        ranks = ranks + F.one_hot(better, scores.shape[1]).sum(1).to(loss.device).double()
+        loss = loss + each.to(fine).double() * len(y)
+        ranks = ranks + F.one_hot(better, scores.shape[1]).sum(1).to(fine).double()
     return loss / len(split), ranks / len(split)
 
 

@@ -205,7 +205,8 @@ class _Examples:
 
     def __init__(self, split: Split, like: _Examples | None = None):
         self.x, self.y = split.x.flatten(1), split.y
-        self.shift = self.scale = None
+        self.shift: Tensor | None = None
+        self.scale: Tensor | None = None
         if like is not None:
             self.shift, self.scale = like.shift, like.scale
         elif split.x.dtype == torch.uint8:
@@ -217,7 +218,7 @@ class _Examples:
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Return inputs (..., D), float32, and labels (...) at `index`."""
         x = self.x[index]
-        if self.shift is not None:
+        if self.shift is not None and self.scale is not None:
             x = x.float().sub_(self.shift).mul_(self.scale)
         return x, self.y[index]
 

@@ -124,12 +124,16 @@ class TripletBatches(Batches):
         for part in starmap(slice, pairwise(self.edges)):
             anchors = order[part]
             chosen = torch.cat([anchors, *self.index.draw(anchors, g)])
-            shift = mirror = (None, None)
+            top = left = None
             if self.crop:
-                shift = torch.randint(2 * self.crop + 1, (2, len(chosen)), generator=g, device=self.device)
+                top, left = torch.randint(2 * self.crop + 1, (2, len(chosen)), generator=g, device=self.device)
             mirror = torch.rand(len(chosen), generator=g, device=self.device) < 0.5 if self.flip else None
-            x, _ = self.batch(chosen, *shift, mirror)
+            x, _ = self.batch(chosen, top, left, mirror)
             yield x, torch.ones_like(anchors)
+
+    def in_order(self, split: Split) -> FixedTriplets:
+        """Return a triplet for every image of a held-out split, the same in every pass."""
+        return FixedTriplets(split, self)
 
 
 class FixedTriplets(Batches):
