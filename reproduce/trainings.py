@@ -209,16 +209,20 @@ def for_chapter(
     """Return a chapter's trainings: those of the store, and the others trained now. See `Chapter.train`."""
     arms = {arm: of_chapter(recipe, chapter.params) for arm, recipe in as_arms(arms).items()}
     each, kept = seeds_of(seeds), store(chapter.device)
-    found: dict[str, list[Training | None]] = {}
-    for arm, recipe in arms.items():
-        label = (lambda seed, arm=arm: None) if chapter.is_sample else (lambda seed, arm=arm: f"{arm}, seed {seed}")
-        found[arm] = [kept.get(recipe, seed, weights=weights, progress=label(seed)) for seed in each]
-    runs = Runs(arms, each, found)
+    pairs = [(recipe, seed) for recipe in arms.values() for seed in each]
+    names = {recipe.key(seed): f"{arm}, seed {seed}" for arm, recipe in arms.items() for seed in each}
+    label = None if chapter.is_sample else lambda group: _label([names[recipe.key(seed)] for recipe, seed in group])
+    done = iter(kept.get_many(pairs, weights=weights, progress=label))
+    runs = Runs(arms, each, {arm: [next(done) for _ in each] for arm in arms})
     for training in (training for arm in runs for training in runs[arm]):
         chapter.note_training(training)
     if show:
         display(HTML(recipes.table(runs)))
     return runs
+
+
+def _label(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def published(keys: Sequence[str]) -> list[Path]:

@@ -40,6 +40,7 @@ PARTS: dict[str, dict[str, Callable]] = {
     "augment": {},  # (classes: int, **options) -> cifar_utils.data.Transform
     "draw": {},  # (train: Split, batch, options for Batches, **options) -> Batches
     "start": {},  # (model, batches, **options) -> None, changes the model in place
+    "loop": {},  # one network, or with many=True several at once: see `cifar_utils.train.loops`
 }
 
 

@@ -98,7 +98,7 @@ class Recipe:
         start: where weights begin: None for the network's own, a part, or the recipe of a training with the same
             seed whose weights are taken over.
         precision: `auto` (bfloat16 where the device has it), `float32` or `bfloat16`.
-        loop: how it is trained: `torch` is `cifar_utils.train.fit`.
+        loop: how it is trained: `torch` is `cifar_utils.train.fit`; others stand in `cifar_utils.train.loops`.
         evaluate: sets measured after every epoch.
         final: sets measured at the end; the scores of `val` and `test` are kept.
         every_step: keep the loss of every step.
@@ -166,12 +166,16 @@ class Recipe:
             changes["epochs"] = None
         return replace(self, **changes)
 
-    def canonical(self) -> dict:
-        """Return the recipe as JSON-ready values; defaults are left out, so that a new field changes no key."""
+    def canonical(self, whole: bool = False) -> dict:
+        """Return the recipe as JSON-ready values; defaults are left out, so that a new field changes no key.
+
+        Args:
+            whole: with the defaults, to compare field by field.
+        """
         found = {}
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.default is MISSING or value != f.default:
+            if whole or f.default is MISSING or value != f.default:
                 found[f.name] = _canonical(value)
         return found
 

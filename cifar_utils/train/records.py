@@ -20,10 +20,14 @@ from ..data import Batches, Dataset, Split
 from ..device import autocast_dtype
 from ..errors import RunError
 from ..files import tensor_files
+from . import parts
 from . import training as one
 from .checkpoint import weights_of
 from .loop import History
 from .recipe import Recipe, from_canonical
+
+#: The file of weights that a loop gave as arrays.
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Training:
     def history(self) -> History:
         """What it went through, epoch by epoch."""
         return History(**_with_nan(self.record["history"]))
+
+    @cached_property
+    def extra(self) -> dict[str, list]:
+        """What its loop measured besides, such as norms of gradients: lists with one entry an epoch."""
+        return _with_nan(self.record.get("extra", {}))
 
     @property
     def seconds(self) -> float:
@@ -80,9 +89,14 @@ class Training:
     def model(self) -> nn.Module:
         """The trained network on its device, in evaluation mode; changing it changes nothing in the store.
 
+        Of a loop in NumPy it is the loop's own kind of network.
+
         Raises:
             RunError: only the record is here, or the file is damaged.
         """
+        restore = getattr(parts.find("loop", self.recipe.loop), "restore", None)
+        if restore is not None:
+            return restore(self)
         network = self._begun[0]
         weights_of(self._weights(), network)
         return network.eval()
@@ -163,7 +177,8 @@ class Training:
             "outcome": "finished",
         }
         final = {n: {k: v[-1] for k, v in e.items()} for n, e in cut["evaluations"].items()}
-        record = {**self.record, "recipe": recipe.canonical(), "history": cut, "final": final}
+        extra = {name: values[:end] for name, values in self.record.get("extra", {}).items()}
+        record = {**self.record, "recipe": recipe.canonical(), "history": cut, "final": final, "extra": extra}
         return replace(self, recipe=recipe, record={**record, "part_of": self.record["key"]}, folder=None)
 
 

@@ -2,6 +2,7 @@
 
 runs/trainings/KEY/record.json          what happened; written last, so that it says the training is finished
 runs/trainings/KEY/state-CODE.safetensors   weights, and what is needed to go on
+runs/trainings/KEY/weights.safetensors   weights of a network in NumPy
 runs/trainings/KEY/scores.safetensors   scores of held-out sets, float16
 results/trainings/KEY.json              the record alone, committed
 """
@@ -14,8 +15,8 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from ..errors import RunError
 from ..files import tensor_files
 from . import training as one
 from .recipe import Recipe, from_canonical
-from .records import Training, is_current, read_record, rounded, write_record
+from .records import WEIGHTS, Training, is_current, read_record, rounded, write_record
 
 #: How far apart first losses may be and still count as the same: rounding, but no other arithmetic.
 SAME_LOSS = {"float32": 1e-3, "bfloat16": 3e-2}
@@ -109,32 +110,94 @@ class Store:
         Raises:
             RunError: the disk is full, or may not be written to.
         """
-        found = self.find(recipe, seed, weights)
-        if found and (is_current(found.record) or self.verify(found)):
-            operations.add(found.record["operations"])
-            return found
-        try:
-            with self.alone(recipe.key(seed), wait):
-                found = self.find(recipe, seed, weights)  # somebody else may have trained it meanwhile
-                if found and is_current(found.record):
-                    return found
-                return self._train(recipe, seed, progress)
-        except Timeout:
-            return None
+        label = None if progress is None else lambda _: progress
+        return self.get_many([(recipe, seed)], weights=weights, progress=label, wait=wait)[0]
 
-    def _train(self, recipe: Recipe, seed: int, progress: str | None) -> Training:
-        key, code = recipe.key(seed), one.code_of(recipe)
-        folder = self.folder(key)
+    def get_many(
+        self,
+        pairs: Sequence[tuple[Recipe, int]],
+        *,
+        weights: bool = False,
+        progress: Callable[[Sequence[tuple[Recipe, int]]], str] | None = None,
+        wait: bool = True,
+    ) -> list[Training | None]:
+        """Return several trainings (recipe, seed) in order, as `get` does; what a loop can train at once, it does.
+
+        How many were trained at once changes nothing but the time: each is stored under its own key. `progress`
+        makes the label of a progress bar from those that are trained at once.
+        """
+        done: dict[str, Training | None] = {}
+        missing: dict[str, tuple[Recipe, int]] = {}
+        for recipe, seed in pairs:
+            key = recipe.key(seed)
+            if key in done or key in missing:
+                continue
+            found = self.find(recipe, seed, weights)
+            if found and (is_current(found.record) or self.verify(found)):
+                operations.add(found.record["operations"])
+                done[key] = found
+            else:
+                missing[key] = (recipe, seed)
+        for group in one.together(list(missing.values())):
+            done |= self._group(group, weights, progress, wait)
+        return [done[recipe.key(seed)] for recipe, seed in pairs]
+
+    def _group(
+        self, group: Sequence[tuple[Recipe, int]], weights: bool, progress: Callable | None, wait: bool
+    ) -> dict[str, Training | None]:
+        """Return trainings of one group by key, those trained now that nobody else is at."""
+        done: dict[str, Training | None] = {}
+        with ExitStack() as locks:
+            for key in sorted(recipe.key(seed) for recipe, seed in group):
+                try:  # in one order, so that two processes never wait for each other
+                    locks.enter_context(self.alone(key, wait))
+                except Timeout:
+                    done[key] = None
+            for recipe, seed in group:
+                if recipe.key(seed) not in done:
+                    found = self.find(recipe, seed, weights)  # somebody else may have trained it meanwhile
+                    if found and is_current(found.record):
+                        done[recipe.key(seed)] = found
+            if todo := [(recipe, seed) for recipe, seed in group if recipe.key(seed) not in done]:
+                done |= {found.record["key"]: found for found in self._train(todo, progress and progress(todo))}
+        return done
+
+    def _train(self, pairs: Sequence[tuple[Recipe, int]], progress: str | None) -> list[Training]:
+        recipe, seed = pairs[0]
+        keys, codes = [r.key(s) for r, s in pairs], [one.code_of(r) for r, _ in pairs]
         amp = autocast_dtype(recipe.precision, self.device)
         number_format = "float32" if amp is None else "bfloat16"
-        arithmetic = [code, self.device.type, number_format, environment.threads(self.device)]
-        state = f"state-{hashlib.sha256(json.dumps(arithmetic).encode()).hexdigest()[:12]}.safetensors"
-        self._continue_a_shorter(recipe, seed, folder / state)
+        arithmetic = [codes[0], self.device.type, number_format, environment.threads(self.device)]
+        if len(pairs) > 1:
+            arithmetic += [codes, keys]
+        name = f"state-{hashlib.sha256(json.dumps(arithmetic).encode()).hexdigest()[:12]}.safetensors"
+        state = self.folder(keys[0]) / name
+        if len(pairs) == 1:
+            self._continue_a_shorter(recipe, seed, state)
         started, before = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), operations.total()
-        done = one.train(
-            recipe, seed, self.device, checkpoint=folder / state, progress=progress, weights=self._network
-        )
-        data = one.dataset(recipe, self.device)
+        trained = one.train_many(pairs, self.device, checkpoint=state, progress=progress, weights=self._network)
+        told = {
+            "precision": number_format,
+            "environment": environment.describe(self.device),
+            "started": started,
+            "operations": (operations.total() - before) // len(pairs),
+        }
+        kept = [
+            self._keep(recipe, seed, done, name, {**told, "code": code})
+            for (recipe, seed), done, code in zip(pairs, trained, codes, strict=True)
+        ]
+        for each in kept:
+            for old in each.folder.glob("state-*.safetensors*"):
+                if old.name != each.record["state"]:
+                    old.unlink(missing_ok=True)  # of other code, or another machine's arithmetic
+        return kept
+
+    def _keep(self, recipe: Recipe, seed: int, done: one.Trained, state: str, told: dict) -> Training:
+        """Write a training's weights, scores and record into its folder."""
+        key = recipe.key(seed)
+        folder = self.folder(key)
+        if done.arrays:
+            tensor_files.write(folder / WEIGHTS, done.arrays, {"key": key})
         record = {
             "key": key,
             "recipe": recipe.canonical(),
@@ -142,22 +205,16 @@ class Store:
             "stem": recipe.stem,
             "history": rounded(asdict(done.history)),
             "final": rounded(done.final),
-            "precision": number_format,
-            "environment": environment.describe(self.device),
-            "data": data.provenance,
-            "started": started,
-            "code": code,
+            "data": one.dataset(recipe, self.device).provenance,
             "verified": [],
-            "state": state,
-            "operations": operations.total() - before,
+            "state": WEIGHTS if done.arrays else None if done.model is None else state,
+            "extra": rounded(done.extra),
+            **told,
         }
         if done.scores:
             arrays = {which: scores.numpy() for which, scores in done.scores.items()}
             tensor_files.write(folder / "scores.safetensors", arrays, {"key": key})
         write_record(folder / "record.json", record)
-        for old in folder.glob("state-*.safetensors*"):
-            if old.name != state:
-                old.unlink(missing_ok=True)  # of other code, or another machine's arithmetic
         return Training(recipe, seed, record, folder, self.device)
 
     def _network(self, recipe: Recipe, seed: int) -> nn.Module:

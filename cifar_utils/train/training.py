@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -32,19 +34,98 @@ class Trained:
     """What a training leaves.
 
     Attributes:
-        model: the network, on its device, in evaluation mode.
+        model: the network, on its device, in evaluation mode; None from loops that give `arrays`, or no weights.
         history: of the whole training.
         final: by set, `{"loss": ..., "accuracy": ...}` in evaluation mode, accuracy in 0..1.
         scores: by set (`val`, `test`), float16 (N, classes), in the set's order, on the CPU.
+        arrays: weights by name, from loops that keep them in NumPy.
+        extra: what else was measured, JSON-ready: a list by name, with one entry an epoch.
     """
 
-    model: nn.Module
+    model: nn.Module | None
     history: History
     final: dict[str, dict[str, float]]
-    scores: dict[str, torch.Tensor]
+    scores: dict[str, torch.Tensor] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    extra: dict[str, list] = field(default_factory=dict)
 
 
-def train(
+def train(recipe: Recipe, seed: int, device: torch.device, **options) -> Trained:
+    """Train one network; see `train_many`."""
+    return train_many([(recipe, seed)], device, **options)[0]
+
+
+def train_many(
+    pairs: Sequence[tuple[Recipe, int]],
+    device: torch.device,
+    *,
+    checkpoint: Path | None = None,
+    progress: str | None = None,
+    weights: Callable[[Recipe, int], nn.Module] | None = None,
+    steps: int | None = None,
+) -> list[Trained]:
+    """Train networks that may be trained at once (`together`), each as it would be alone.
+
+    Args:
+        pairs: recipe and seed of each; the seed is that of weights, order and random changes.
+        device: where.
+        checkpoint: as for `fit`.
+        progress: as for `fit`.
+        weights: returns the trained network of another recipe, for recipes that start from one.
+        steps: stop after so many steps, without an evaluation: to compare a beginning.
+
+    Raises:
+        ParameterError: a recipe names something that is not there, or asks for what its loop does not do.
+        DataError: the data set is missing or damaged.
+        RunError: the checkpoint cannot be written.
+    """
+    loop, options = parts.find("loop", pairs[0][0].loop), pairs[0][0].loop.options
+    for recipe, _ in pairs:
+        _check_fields(recipe, loop)
+    given = {"checkpoint": checkpoint, "progress": progress, "weights": weights, "steps": steps, **options}
+    if getattr(loop, "many", False):
+        return loop(list(pairs), device, **given)
+    return [loop(recipe, seed, device, **given) for recipe, seed in pairs]
+
+
+def _check_fields(recipe: Recipe, loop: Callable) -> None:
+    """Refuse a recipe that says something which its loop would not do."""
+    if not (knows := getattr(loop, "knows", None)):
+        return
+    for f in fields(recipe):
+        if f.name not in knows and f.name not in EVERY_LOOP and getattr(recipe, f.name) != f.default:
+            raise ParameterError(
+                f"The loop {recipe.loop.name!r} has no {f.name}, which a recipe gives as {getattr(recipe, f.name)}; "
+                "leave it out, or train with the loop 'torch'."
+            )
+
+
+#: Fields of a recipe that every loop knows.
+EVERY_LOOP = ("data", "model", "optimizer", "batch", "epochs", "images", "validation", "select", "prepare", "loop",
+              "evaluate", "final", "sample")  # fmt: skip
+
+
+def together(pairs: Sequence[tuple[Recipe, int]]) -> list[list[tuple[Recipe, int]]]:
+    """Return trainings in groups that their loop can train at once: alike but for what it says it can vary."""
+    groups: dict[str, list[tuple[Recipe, int]]] = {}
+    for recipe, seed in pairs:
+        loop = parts.find("loop", recipe.loop)
+        common = recipe.canonical(whole=True)
+        if getattr(loop, "many", False):
+            for name in loop.varies:
+                what, _, option = name.partition(".")
+                if option:
+                    common[what] = {k: v for k, v in (common[what] or {}).items() if k != option}
+                else:
+                    common.pop(what, None)
+            common["seed"] = "any" if "seed" in loop.varies else seed
+        else:
+            common["seed"] = seed
+        groups.setdefault(json.dumps(common, sort_keys=True), []).append((recipe, seed))
+    return list(groups.values())
+
+
+def one_network(
     recipe: Recipe,
     seed: int,
     device: torch.device,
@@ -54,24 +135,7 @@ def train(
     weights: Callable[[Recipe, int], nn.Module] | None = None,
     steps: int | None = None,
 ) -> Trained:
-    """Train one network.
-
-    Args:
-        recipe: what to do.
-        seed: of weights, order and random changes.
-        device: where.
-        checkpoint: as for `fit`.
-        progress: as for `fit`.
-        weights: returns the trained network of another recipe, for recipes that start from one.
-        steps: stop after so many steps, without an evaluation: to compare a beginning.
-
-    Raises:
-        ParameterError: the recipe names something that is not there, or asks for what cannot be.
-        DataError: the data set is missing or damaged.
-        RunError: the checkpoint cannot be written.
-    """
-    if recipe.loop.name != "torch":
-        raise ParameterError(f"There is no loop called {recipe.loop.name!r} for one network; expected 'torch'.")
+    """Train one network with `cifar_utils.train.fit`; the arguments are those of `train_many`."""
     data = dataset(recipe, device)
     model, batches, prepared = begin(recipe, seed, data, device, weights)
     optimizer = parts.build("optimizer", recipe.optimizer, [p for p in model.parameters() if p.requires_grad])
@@ -177,7 +241,8 @@ def size_of(recipe: Recipe) -> int:
 def held_out(which: str, data: Dataset, batches: Batches, prepared: Callable[[Split], Split]) -> Batches:
     """Return the batches in which a set is measured: in order, not augmented, prepared as the training images are.
 
-    `train` are as many training images as there are held-out ones, of all where nothing is held out.
+    Where batches are of something else than images, such as triplets, so are these. `train` are as many training
+    images as there are held-out ones, of all where nothing is held out.
 
     Raises:
         ParameterError: the data set has no such part.
@@ -188,19 +253,26 @@ def held_out(which: str, data: Dataset, batches: Batches, prepared: Callable[[Sp
         raise ParameterError(f"{data.name} has no {name} set; leave it out of evaluate and final.")
     other = data.val or data.test
     most = int(count) if count else len(other) if name == "train" and other else len(split)
-    return Batches.for_evaluation(prepared(split[:most]), batches)
+    return batches.in_order(prepared(split[:most]))
+
+
+parts.register(
+    "loop", "torch", code=("from cifar_utils.train.loop import fit, evaluate", begin, held_out, parts.batch_options)
+)(one_network)
 
 
 def code_of(recipe: Recipe) -> str:
     """Return a sum over the code that a recipe's training runs through; comments and docstrings do not count."""
+    loop = parts.find("loop", recipe.loop)
     used = [("model", recipe.model), ("optimizer", recipe.optimizer), ("draw", recipe.draw), ("loss", recipe.loss)]
     used += [("select", recipe.select), ("schedule", recipe.schedule)]
     used += [("prepare", recipe.prepare)] if recipe.prepare.name not in ("scale", "channels") else []
     used += [("augment", part) for part in recipe.augment if part.name not in ("crop", "flip")]
     used += [("start", recipe.start)] if isinstance(recipe.start, Part) else []
     sources = [_with_imports(parts.find(kind, part)) for kind, part in used if part is not None]
-    sources += ["from cifar_utils.train.loop import fit, evaluate", "from cifar_utils.data.sets import load"]
-    sources += [textwrap.dedent(inspect.getsource(f)) for f in (train, begin, dataset, held_out, parts.batch_options)]
+    sources.append("from cifar_utils.data.sets import load")
+    own = (loop, *getattr(loop, "code", ()), dataset)
+    sources += [part if isinstance(part, str) else textwrap.dedent(inspect.getsource(part)) for part in own]
     return fingerprint.of_code(sources)
 
 
