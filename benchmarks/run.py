@@ -378,7 +378,8 @@ def main() -> None:
     if missing := {k: v for k, v in KEEP_MEMORY.items() if k not in os.environ}:
         # glibc reads these at the start of a process; both sides of every pair run as the runner's kernels do
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **missing})
-    sizes = {"loader_vs_dataloader": 5_000, "store_overhead": 3, "step_overhead": 2, "encoder_overhead": 2, "encoder_formats": 1,
+    sizes = {"loader_vs_dataloader": 5_000, "store_overhead": 3, "step_overhead": 2, "encoder_overhead": 2,
+             "encoder_formats": 1,
              "encoder_compile": 1, "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4}  # fmt: skip
     sizes = sizes if options.small else {}
     rows = []
