@@ -1,6 +1,7 @@
 """What the book is made of, on made-up results: rows, generated parts, chapters as pages, table of contents."""
 
 import json
+import re
 import shutil
 import subprocess
 from types import SimpleNamespace
@@ -235,6 +236,15 @@ def test_benchmarks_are_a_figure_a_table_and_a_machine(project):
     assert "left no result" in part("benchmarks")
     (project / "results/benchmarks.json").unlink()
     assert "No benchmark has been run yet" in part("benchmarks")
+
+
+def test_the_reference_has_every_module_of_both_packages():
+    listed = re.findall(r"```{modules} (\S+)\n```", (HERE / "book/api.md").read_text(encoding="utf-8"))
+    found = {name for package in listed for name in re.findall(r"automodule:: (\S+)", part("modules", package))}
+    files = [path for package in ("cifar_utils", "reproduce") for path in (HERE / package).rglob("*.py")]
+    assert found == {".".join(p.relative_to(HERE).with_suffix("").parts) for p in files if p.stem[:2] != "__"}
+    with pytest.raises(RunError, match=r"no package cifar_utils\.nothing"):
+        part("modules", "cifar_utils.nothing")
 
 
 def test_a_notebook_without_a_record_is_no_chapter(project):

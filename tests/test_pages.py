@@ -5,6 +5,8 @@ import http.server
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from html.parser import HTMLParser
 from importlib.util import find_spec
@@ -14,26 +16,51 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from cifar_utils.paths import root
-from reproduce.book import build as book
 from reproduce.book import scoreboard
 
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
+#: What the script `jupyter-book` calls; the script itself names the folder that it was installed in.
+JUPYTER_BOOK = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
 FILE_NAME = re.compile(r".*\.(png|jpe?g|svg|gif)", re.IGNORECASE)
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
+    """What Jupyter Book's own command makes of this folder, with warnings as errors; built once for all processes."""
     if find_spec("jupyter_book") is None:
         pytest.skip("jupyter-book is not installed")
-    out = tmp_path_factory.mktemp("site") / "html"
-    return book.build(root() / "book" / "chapters", root() / "results", out).parent
+    out = tmp_path_factory.mktemp("site")
+    command = [
+        sys.executable,
+        "-c",
+        JUPYTER_BOOK,
+        "build",
+        ".",
+        "-n",
+        "-W",
+        "--keep-going",
+        "--path-output",
+        str(out),
+    ]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("CIFAR_UTILS")}
+    before = tracked_and_new()
+    done = subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    assert tracked_and_new() == before, "it writes nothing beside its pages"
+    return out / "_build" / "html"
+
+
+def tracked_and_new() -> set[Path]:
+    """Return the files of the folders that a book is made of."""
+    return {path for folder in ("book", "results", "claims") for path in (root() / folder).rglob("*")}
 
 
 @pytest.fixture(scope="session")
 def pages(site):
     skip = {"genindex.html", "search.html", "py-modindex.html"}
     found = {path.relative_to(site).as_posix(): Page(path) for path in sorted(site.rglob("*.html"))
-             if "_static" not in path.parts and path.name not in skip}  # fmt: skip
+             if not {"_static", "_modules"} & set(path.parts) and path.name not in skip}  # fmt: skip
     assert "index.html" in found and len(found) > 10
     return found
 
@@ -105,7 +132,50 @@ def test_no_page_shows_a_traceback_or_a_path_of_the_machine(pages):
     for name, page in pages.items():
         assert "Traceback (most recent call last)" not in page.text, name
         assert not re.search(r"/(home|root|Users|work)/\w", re.sub(r"https?://\S+", "", page.text)), name
-        assert "<!-- generated:" not in page.text, name
+
+
+class Rows(HTMLParser):
+    """The rows of a ledger table: for each claim's anchor, its verdict and where its links lead."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.verdicts, self.links, self._row, self._in_badge = {}, {}, None, False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag == "tr":
+            self._row = found.get("id")
+        elif self._row and tag == "a":
+            self.links.setdefault(self._row, []).append(found["href"])
+        self._in_badge = tag == "span" and "cu-badge" in found.get("class", "")
+
+    def handle_data(self, data):
+        if self._row and self._in_badge:
+            self.verdicts[self._row], self._in_badge = data, False
+
+
+def test_scoreboard_and_chapters_give_a_claim_the_same_verdict_and_lead_to_each_other(pages):
+    board = Rows(pages["scoreboard.html"].text)
+    assert len(board.verdicts) == len(scoreboard.rows({}))
+    chapters = {name: Rows(page.text) for name, page in pages.items() if name.startswith("chapters/")}
+    for anchor, links in board.links.items():
+        chapter, _, part = links[0].partition("#")
+        assert part == anchor and chapters[chapter].verdicts[anchor] == board.verdicts[anchor]
+    assert sum(len(rows.verdicts) for rows in chapters.values()) == len(board.links) > 500
+
+
+def test_a_claims_row_leads_to_the_cell_that_measured_it(pages):
+    for name, page in pages.items():
+        rows = Rows(page.text) if name.startswith("chapters/") else None
+        for links in rows.links.values() if rows else ():
+            assert links[-1].startswith("#cell-") and links[-1][1:] in page.ids
+
+
+def test_the_reference_links_to_the_source(site, pages):
+    sources = [link for link in pages["api.html"].links if link.startswith("_modules/")]
+    assert any(link.startswith("_modules/cifar_utils/train/loop.html#") for link in sources)
+    assert any(link.startswith("_modules/reproduce/ledger.html#") for link in sources)
 
 
 # ---- in a browser ----

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from cifar_utils.errors import RunError
 
 from ..cards import Row
 from ..ledger import load_reports
@@ -79,12 +82,12 @@ def table_of_claims(at: Place) -> tuple[str, dict]:
     return "scoreboard.html.j2", {"rows": at.edition.rows, "link": at.link, "names": names}
 
 
-def verdicts(at: Place) -> tuple[str, dict]:
+def verdicts(_: Place) -> tuple[str, dict]:
     """Every verdict with its badge and meaning."""
     return "verdicts.html.j2", {"verdicts": list(Verdict)}
 
 
-def report_title(at: Place, report: str) -> tuple[str, dict]:
+def report_title(_: Place, report: str) -> tuple[str, dict]:
     """A report's title and course."""
     return "title.md.j2", {"report": load_reports().get(report)}
 
@@ -111,6 +114,15 @@ def speed(at: Place) -> tuple[str, dict]:
     return "benchmarks.md.j2", benchmarks.read(path, at.picture)
 
 
+def modules(_: Place, package: str) -> tuple[str, dict]:
+    """The reference of every module that lies directly in a package."""
+    folder = Path(__file__).parents[2].joinpath(*package.split("."))
+    names = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("__"))
+    if not names:
+        raise RunError(f"There is no package {package} to write a reference of.")
+    return "modules.md.j2", {"names": [f"{package}.{name}" for name in names]}
+
+
 #: Every directive, by its name on a page.
 PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "tiles": tiles,
@@ -122,4 +134,5 @@ PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "report-state": report_state,
     "chapters": chapters,
     "benchmarks": speed,
+    "modules": modules,
 }
