@@ -190,7 +190,10 @@ def plan(name: str, profile: str, own: dict | None = None) -> tuple[list[Job], b
                 f"{name}: a cell tagged {RECIPES} fails without a kernel ({type(error).__name__}: {error}); it may "
                 "only use imports, parameters and what other such cells define."
             ) from error
-    return list({(job.key, job.weights): job for job in planned.jobs}.values()), planned.waits
+    # what is asked for twice, once with its network, is one training
+    with_network = {job.key for job in planned.jobs if job.weights}
+    jobs = {job.key: job for job in planned.jobs if job.weights or job.key not in with_network}
+    return list(jobs.values()), planned.waits
 
 
 def _imports(source: str) -> ast.Module:
