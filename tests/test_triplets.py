@@ -6,11 +6,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from cifar_utils.data.batches import training_batches
-from cifar_utils.data.sets import Split, load
+from cifar_utils.data.sets import Split, channel_stats, load
 from cifar_utils.errors import DataError, ParameterError
 from cifar_utils.models.encoder import Encoder
-from cifar_utils.train import triplets
-from cifar_utils.train.loop import evaluate, fit
+from cifar_utils.train import SGD, Adam, Part, Recipe, triplets
+from cifar_utils.train.loop import evaluate, fit, seed_everything
+from cifar_utils.train.training import train
 from cifar_utils.train.triplets import FixedTriplets, TripletBatches, TripletIndex, TripletNetwork
 
 
@@ -209,3 +210,44 @@ def test_the_encoder_learns_triplets_of_shapes(shapes):
         model, batches, torch.optim.Adam(model.parameters(), 3e-3), epochs=6, loss=triplets.triplet_loss(0.2)
     )
     assert history.train_loss[-1] < 0.8 * history.train_loss[0]
+
+
+def test_a_recipe_of_triplets_is_the_loop_by_hand_and_is_measured_on_fixed_triplets(shapes):
+    recipe = Recipe(
+        "cifar10", Part("triplet network", width=2, dropout=0.0), Adam(1e-3), batch=40, iterations=6, images=200,
+        prepare="channels", draw=Part("triplets", steps=3), loss=Part("triplet", margin=0.2), evaluate=("val:50",),
+        final=("val:50",), sample=True,
+    )  # fmt: skip
+    found = train(recipe, 3, torch.device("cpu"))
+    seed_everything(3)
+    model = TripletNetwork(Encoder(2, dropout=0.0)).to(memory_format=torch.channels_last)
+    given = {"stats": channel_stats(shapes.train), "channels_last": True}
+    batches = TripletBatches(shapes.train, 40, steps=3, seed=3, **given)
+    fixed, loss = FixedTriplets(shapes.val[:50], batches), triplets.triplet_loss(0.2)
+    history = fit(
+        model,
+        batches,
+        torch.optim.Adam(model.parameters(), 1e-3),
+        iterations=6,
+        loss=loss,
+        evaluate_on={"val": fixed},
+    )
+    assert found.history.train_loss == pytest.approx(history.train_loss, rel=1e-4)
+    assert found.history.evaluations["val"]["loss"] == pytest.approx(history.evaluations["val"]["loss"], rel=1e-4)
+    assert found.final["val"]["loss"] == pytest.approx(evaluate(model, fixed, loss)[0], rel=1e-4)
+    assert len(found.scores["val"]) == 50 and found.scores["val"].shape[1] == 2
+
+
+def test_a_rate_of_zero_leaves_the_weights_of_the_seed_and_settles_batch_normalisation(shapes):
+    recipe = Recipe(
+        "cifar10", Part("triplet network", width=2), SGD(0.0), batch=20, iterations=3, images=200, prepare="channels",
+        draw="triplets", loss="triplet", evaluate=(), final=("val:50",), sample=True,
+    )  # fmt: skip
+    untrained = train(recipe, 1, torch.device("cpu")).model
+    seed_everything(1)
+    fresh = Encoder(2)
+    weights = dict(untrained.encoder.named_parameters())
+    assert all(torch.equal(weights[name], value) for name, value in fresh.named_parameters())
+    assert (
+        untrained.encoder.body[1].num_batches_tracked == 3 and untrained.encoder.body[1].running_mean.abs().sum() > 0
+    )

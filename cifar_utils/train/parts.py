@@ -27,7 +27,14 @@ from ..models import (
     VggLike,
 )
 from .recipe import Part
-from .triplets import batch_hard_loss, semi_hard_loss, supervised_contrastive_loss, triplet_loss
+from .triplets import (
+    TripletBatches,
+    TripletNetwork,
+    batch_hard_loss,
+    semi_hard_loss,
+    supervised_contrastive_loss,
+    triplet_loss,
+)
 
 #: Each kind of part and the names it has; what a name's function is called with stands beside the kind.
 PARTS: dict[str, dict[str, Callable]] = {
@@ -126,6 +133,12 @@ def tanh(data: Dataset, hidden: int, std: float | None = None) -> nn.Module:
 def network_b(data: Dataset, hidden: int = 0, **encoder) -> nn.Module:
     """An encoder with a classifier on top, trained together."""
     return NetworkB(Encoder(**encoder), len(data.classes), hidden=hidden)
+
+
+@register("model", "triplet network")
+def triplet_network(data: Dataset, norm: float = 2.0, **encoder) -> nn.Module:
+    """An encoder that is asked which of two images is of the anchor's class; with batches of triplets."""
+    return TripletNetwork(Encoder(**encoder), norm)
 
 
 # a mixed kernel is another for every image, for which channels last pays on a GPU only
@@ -244,6 +257,12 @@ register("draw", "replacement")(
 register("draw", "passes over the first")(
     lambda train, batch, given, images, **o: Batches(train[:images], batch, **given, **o)
 )
+
+
+@register("draw", "triplets")
+def triplets(train: Split, batch: int, given: dict, **options) -> Batches:
+    """Every image as the anchor once a pass, with a positive and a negative by label; held-out triplets are fixed."""
+    return TripletBatches(train, batch, **given, **options)
 
 
 def batch_options(recipe, data: Dataset, channels_last: bool, seed: int) -> tuple[Split, dict, Callable]:
