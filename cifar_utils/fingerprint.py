@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 #: The package whose code decides numbers. The engine around it checks, judges and draws tables.
@@ -17,11 +17,15 @@ def of_code(sources: Iterable[str], package: Path = PACKAGE) -> str:
 
     Two codes that differ only in comments, docstrings or layout have the same sum.
     """
-    sources = list(sources)
+    return _of_code(tuple(sources), package, _state(package))
+
+
+@cache
+def _of_code(sources: tuple[str, ...], package: Path, state: str) -> str:
     digest = hashlib.sha256()
     for source in sources:
         digest.update(meaning(source).encode())
-    for path in used_files(sources, package):
+    for path in _used_files(sources, package, state):
         digest.update(f"\0{path.relative_to(package.parent).as_posix()}\0{_of_file(path, path.stat())}".encode())
     return digest.hexdigest()[:16]
 
@@ -31,14 +35,29 @@ def used_files(sources: Iterable[str], package: Path = PACKAGE) -> list[Path]:
 
     A name that a room's face hands on counts as the file that defines it, not as the whole room.
     """
+    return _used_files(tuple(sources), package, _state(package))
+
+
+def _state(package: Path) -> str:
+    """Return what changes when a file of the package is written, comes or goes: answers are remembered by it."""
+    files = ((path, path.stat()) for path in sorted(package.rglob("*.py")))
+    return ",".join(f"{path}:{stat.st_mtime_ns}:{stat.st_size}" for path, stat in files)
+
+
+def _used_files(sources: tuple[str, ...], package: Path, state: str) -> list[Path]:
     found: set[Path] = set()
     waiting = {path for source in sources for path in _imported(source, package, package)}
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting |= _imported(path.read_text(encoding="utf-8"), path.parent, package)
+            waiting |= _imported_by(path, package, state)
     return sorted(found)
+
+
+@cache
+def _imported_by(path: Path, package: Path, state: str) -> set[Path]:
+    return _imported(path.read_text(encoding="utf-8"), path.parent, package)
 
 
 def _imported(source: str, folder: Path, package: Path) -> set[Path]:
@@ -64,6 +83,8 @@ def _imported(source: str, folder: Path, package: Path) -> set[Path]:
 
 @cache
 def _imports(source: str) -> list[ast.Import | ast.ImportFrom]:
+    if "import" not in source:
+        return []
     return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
@@ -93,6 +114,7 @@ def _remembered(path: Path, changed: int, size: int) -> str:
     return hashlib.sha256(meaning(path.read_text(encoding="utf-8")).encode()).hexdigest()
 
 
+@lru_cache(maxsize=1024)
 def meaning(source: str) -> str:
     """Return the syntax tree of `source` in one canonical form, without docstrings."""
     tree = ast.parse(source)

@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -272,14 +272,15 @@ def code_of(recipe: Recipe) -> str:
     sources = [_with_imports(parts.find(kind, part)) for kind, part in used if part is not None]
     sources.append("from cifar_utils.data.sets import load")
     own = (loop, *getattr(loop, "code", ()), dataset)
-    sources += [part if isinstance(part, str) else textwrap.dedent(inspect.getsource(part)) for part in own]
+    sources += [part if isinstance(part, str) else _source(part) for part in own]
     return fingerprint.of_code(sources)
 
 
+@cache
 def _with_imports(function: Callable) -> str:
     """Return a function's source behind the imports that it needs, so that what it uses can be followed."""
     try:
-        source = textwrap.dedent(inspect.getsource(function))
+        source = _source(function)
         ast.parse(source)
     except (OSError, TypeError, SyntaxError):
         return f"# {function!r}"  # built in, or written where no source is kept
@@ -296,6 +297,11 @@ def _with_imports(function: Callable) -> str:
             if taken:
                 lines.append(f"from {'.'.join(part for part in inside if part)} import {', '.join(sorted(taken))}")
     return "\n".join([*lines, source])
+
+
+@cache  # reading one takes a tenth of a second, and every training of a chapter asks for the same few
+def _source(function: Callable) -> str:
+    return textwrap.dedent(inspect.getsource(function))
 
 
 def with_sample(recipe: Recipe, sample: bool) -> Recipe:
