@@ -49,6 +49,7 @@ class Store:
     def __init__(self, folder: Path, published: Path | None = None, device: torch.device | None = None):
         self.root, self.published = Path(folder), published
         self.device = device or torch.device("cpu")
+        self._seen: dict[Path, tuple[int, dict | None]] = {}
 
     def folder(self, key: str) -> Path:
         """Return the folder of a training."""
@@ -58,12 +59,19 @@ class Store:
         """Yield the record of every finished training that is whole, the committed ones of others last."""
         seen = set()
         for path in sorted(self.root.glob("*/record.json")):
-            if record := read_record(path):
+            if record := self._read(path):
                 seen.add(record["key"])
                 yield record
         for path in sorted(self.published.glob("*.json")) if self.published else ():
-            if path.stem not in seen and (record := read_record(path)):
+            if path.stem not in seen and (record := self._read(path)):
                 yield record
+
+    def _read(self, path: Path) -> dict | None:
+        """Return a record that is only looked at, read once while it does not change: there may be many."""
+        changed = path.stat().st_mtime_ns
+        if self._seen.get(path, (0, None))[0] != changed:
+            self._seen[path] = changed, read_record(path)
+        return self._seen[path][1]
 
     def find(self, recipe: Recipe, seed: int, weights: bool = False) -> Training | None:
         """Return a finished training of a recipe, if one is here: itself, or a longer one that contains it.
