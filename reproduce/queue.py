@@ -36,7 +36,7 @@ class Status:
 
     Attributes:
         job: the training.
-        state: `there`, `stale` (made by code that begins otherwise, or not compared yet), `begun` or `missing`.
+        state: `there`, `to compare` (made by other code, whose first steps are replayed), `begun` or `missing`.
         seconds: what it will take here; 0 where it is there.
     """
 
@@ -58,8 +58,10 @@ def states(jobs: Iterable[Job], kept: Store | None = None) -> list[Status]:
             found.append(Status(job, "there", 0.0))
             continue
         begun = any(kept.folder(job.key).glob("state-*.safetensors"))
-        state = "stale" if training else "begun" if begun else "missing"
-        found.append(Status(job, state, speeds.seconds(job.recipe)))
+        state = "to compare" if training else "begun" if begun else "missing"
+        # code was changed since: mostly without a consequence, which its first steps will show
+        share = min(1.0, one.FIRST_STEPS / steps(job.recipe)) if training else 1.0
+        found.append(Status(job, state, share * speeds.seconds(job.recipe)))
     return found
 
 
@@ -96,8 +98,9 @@ class Speeds:
         try:
             if not recipe.sample:
                 locate(recipe.data, None, download=False)  # a list waits for no network
-            once, four = (one.train(short, 0, self.store.device, steps=n).history.seconds for n in (1, 4))
-            per_step = max(four - once, 1e-6) / 3  # what happens once, at the first step, does not count
+            seconds = lambda n: one.train(short, 0, self.store.device, steps=n).history.seconds  # noqa: E731
+            # what happens once, at the first step, does not count; nor does what else the machine is doing
+            per_step = max(min(seconds(5), seconds(5)) - min(seconds(1), seconds(1)), 1e-6) / 4
         except CifarUtilsError:
             return self._guessed(recipe)
         self._keep(self._shape(recipe), per_step)
@@ -170,7 +173,7 @@ def listing(profile: str, names: Sequence[str]) -> list[str]:
             lines.append(f"{name} trains nothing that is kept in the store.")
         if not several:
             lines += [
-                f"    {s.job.key}  {s.state:8} {s.seconds:6.0f} s  {s.job.arm}, seed {s.job.seed}" for s in each
+                f"    {s.job.key}  {s.state:10} {s.seconds:6.0f} s  {s.job.arm}, seed {s.job.seed}" for s in each
             ]
     if several:
         lines.append(f"All together about {recipes.duration(total)} on this machine at profile {profile}.")
