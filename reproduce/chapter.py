@@ -203,8 +203,8 @@ class Chapter:
         plots.stamp("sample data" if self.is_sample else "")
 
     def report(
-        self, claim: str | Mapping[str, object], value: float | Summary | None = None, note: str = "",
-        fitted: bool = False,
+        self, claim: str | Mapping[str, object], value: float | Summary | None = None,
+        note: str | Mapping[str, str] = "", fitted: bool = False,
     ) -> None:  # fmt: skip
         """Report what was found for a claim, in the claim's unit; the text is glued under the id.
 
@@ -212,7 +212,7 @@ class Chapter:
             claim: a claim of this notebook; or several with their values, `{"a1.q1.loss": loss, "a1.q1.accuracy":
                 (accuracy, "three seeds")}`, ids whole so that a text search finds them.
             value: what was found.
-            note: one sentence for the table; of several claims, for those that have none of their own.
+            note: one sentence for the table; of several claims, for those that have none of their own, or by claim.
             fitted: whether the report's number helped to choose the setting that `value` was measured with.
 
         Raises:
@@ -221,7 +221,8 @@ class Chapter:
         """
         several = claim if isinstance(claim, Mapping) else {claim: (value, note)}
         for key, found in several.items():
-            measured, why = found if isinstance(found, tuple) else (found, note)
+            shared = note if isinstance(note, str) else note.get(key, "")
+            measured, why = found if isinstance(found, tuple) else (found, shared)
             self._report(key, measured, why, fitted)
 
     def _report(self, claim_id: str, value: float | Summary, note: str, fitted: bool) -> None:
