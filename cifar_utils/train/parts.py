@@ -224,6 +224,19 @@ def random_labels(data: Dataset, seed: int) -> Dataset:
     return replace(data, train=Split(data.train.x, y))
 
 
+@register("select", "averaged down")
+def averaged_down(data: Dataset, side: int) -> Dataset:
+    """Give images `side` pixels to a side, each the mean of a square of pixels."""
+
+    def smaller(split: Split | None) -> Split | None:
+        if split is None:
+            return None
+        x = F.avg_pool2d(split.x.float(), split.x.shape[-1] // side)
+        return Split(x.round().to(torch.uint8), split.y)
+
+    return replace(data, train=smaller(data.train), val=smaller(data.val), test=smaller(data.test))
+
+
 def _fitted(name: str, kind: type) -> None:
     register("prepare", name)(lambda train, **options: kind.fit(train, **options))
 
