@@ -335,6 +335,9 @@ def test_several_claims_in_one_report(page):
     found = run.record()["measurements"]
     assert [found[key]["note"] for key in ("a1.q1.weights", "a1.q1.accuracy")] == ["both", "three"]
     assert {m["verdict"] for m in found.values()} == {"reproduced"}
+    run.report({"a1.q1.weights": 30730, "a1.q1.accuracy": 38}, note={"a1.q1.weights": "with biases"})
+    found = run.record()["measurements"]
+    assert [found[key]["note"] for key in ("a1.q1.weights", "a1.q1.accuracy")] == ["with biases", ""]
     with pytest.raises(LedgerError, match="a1.q1.speed is not a claim"):
         run.report({"a1.q1.speed": 1})
 
