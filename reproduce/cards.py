@@ -83,6 +83,11 @@ def ledger_table(rows: list[Row]) -> str:
     return render("table.html.j2", rows=rows)
 
 
+def verdict_lines(record: dict) -> str:
+    """Return one line a claim, with its verdict and nothing that changes with rounding."""
+    return "\n".join(f"{key:<45} {found['verdict']}" for key, found in record["measurements"].items())
+
+
 def header(record: dict, question: str, finished: bool = False) -> str:
     """Return the card at the top of a chapter: report, question, profile, device, seeds, time, data."""
     return render(

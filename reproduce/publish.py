@@ -1,4 +1,4 @@
-"""Copy chosen runs into the book: only whole runs on real data, and never a smaller one over a larger."""
+"""Copy chosen runs into the book: only current runs on real data, and never a smaller one over a larger."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import yaml
 from cifar_utils.errors import RunError
 from cifar_utils.paths import chapter_name, root
 
-from . import versions
+from . import freshness, versions
+from .book import scoreboard
+from .book.chapter_page import with_verdicts
+from .cards import chapter_rows, ledger_table, verdict_lines
 from .params import PROFILES
-from .record import record_of, write_json
+from .record import RECORD_MIME, record_of, write_json
 from .runner import run_dir
 
 #: What would show a reader the machine of whoever ran the notebook.
@@ -28,10 +31,11 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
         profile: which run.
         replace: allow a run at a smaller profile to take the place of a published larger one.
 
+    The records of its trainings go to `results/trainings`, and those that no published chapter uses any more go.
+
     Raises:
-        RunError: there is no finished run; it is on sample data; its code was changed since; its
-            parameters are not its profile's; it holds an error or a path of this machine; or a run
-            at a larger profile is published already.
+        RunError: there is no finished run; it is on sample data, or not current; it ran from files that were not
+            committed; it holds an error or a path of this machine; or a run at a larger profile is published already.
     """
     name = chapter_name(name)
     source = run_dir(profile) / f"{name}.ipynb"
@@ -45,12 +49,13 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
         raise RunError(
             f"{name} at profile {profile} ran on sample data, which is never published; use quick or full."
         )
-    if changed := versions.code_changes(executed, name):
-        raise RunError(f"{name}: its code was changed since the run ({changed}); run it again before publishing.")
-    if changed := versions.parameter_changes(record):
+    again = f"python -m reproduce run {name} --profile {profile}"
+    if why := freshness.why_stale(record, executed=executed):
+        raise RunError(f"{name}: the run is not current ({why}); run it again before publishing: {again}")
+    if (commit := record["environment"]["commit"]).endswith("+"):
         raise RunError(
-            f"{name}: the run's parameters are not those of profile {record['profile']} ({changed}); run it again "
-            f"without -p, or write what you want into the profile's file."
+            f"{name} ran from files that were not committed (commit {commit}), so that nobody could run the same "
+            f"again; commit them, and then: {again} --again"
         )
     _refuse_what_should_not_be_seen(source, executed)
     chapter, results = root() / "book" / "chapters" / source.name, root() / "results" / f"{name}.json"
@@ -63,16 +68,15 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
             )
     chapter.parent.mkdir(parents=True, exist_ok=True)
     results.parent.mkdir(parents=True, exist_ok=True)
-    _write(chapter, executed, name)
-    write_json(results, record)
+    _write(chapter, results, executed, record)
     return chapter
 
 
 def refresh(name: str) -> str:
-    """Take the present text of `name` over into its published chapter, without a new run.
+    """Take the present text and ledger over into the published chapter of `name`, without a new run.
 
     Returns:
-        Empty, or why the chapter stays as it is: what was changed in its notebook besides text.
+        Empty, or why the chapter is not current, and so stays as it is.
 
     Raises:
         RunError: nothing is published under this name.
@@ -82,19 +86,41 @@ def refresh(name: str) -> str:
     if not (chapter.exists() and results.exists()):
         raise RunError(f"{name} is not published yet; publish a run first: python -m reproduce publish {name}")
     executed, record = _read(chapter), _read(results)
-    if changed := versions.code_changes(executed, name) or versions.parameter_changes(record):
-        return changed
-    _write(chapter, executed, name)
+    if why := freshness.why_stale(record, executed=executed):
+        return why
+    _write(chapter, results, executed, record)
     return ""
 
 
-def _write(chapter: Path, executed: dict, name: str) -> None:
-    """Write a chapter with the present text and, where the book says what repository is its own, Colab's cell."""
-    notebook, configuration = versions.with_present_text(executed, name), root() / "_config.yml"
-    if configuration.exists():
+def _write(chapter: Path, results: Path, executed: dict, record: dict) -> None:
+    """Write a chapter with the present text, its record judged by the present ledger, and its trainings' records."""
+    notebook, configuration = versions.with_present_text(executed, record["notebook"]), root() / "_config.yml"
+    if configuration.exists():  # where the book says what repository is its own, Colab can fetch it
         repository = yaml.safe_load(configuration.read_text(encoding="utf-8"))["repository"]["url"]
         notebook = versions.for_colab(notebook, repository)
-    write_json(chapter, notebook, sort_keys=False)
+    rows = [row for row in chapter_rows(record) if row.found]
+    found = {
+        row.claim.id: {**record["measurements"][row.claim.id], "verdict": row.verdict, "text": row.reproduced}
+        for row in rows
+    }
+    record = {**record, "measurements": found}
+    last = {"text/html": ledger_table(rows), "text/plain": verdict_lines(record), RECORD_MIME: record}
+    write_json(chapter, with_verdicts(notebook, rows, last), sort_keys=False)
+    write_json(results, record)
+    _publish_trainings(record)
+
+
+def _publish_trainings(record: dict) -> None:
+    """Copy the records of a chapter's trainings, and remove those that no published chapter uses."""
+    if record.get("trainings"):
+        from .trainings import published  # here: a chapter without any needs no PyTorch
+
+        published(list(record["trainings"]))
+    published_records = scoreboard.read_records(root() / "results").values()
+    used = {key for other in published_records for key in other.get("trainings", {})}
+    for path in (root() / "results" / "trainings").glob("*.json"):
+        if path.stem not in used:
+            path.unlink()
 
 
 def _read(path: Path) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -13,7 +12,6 @@ from cifar_utils.errors import RunError
 from cifar_utils.paths import root
 
 from . import params
-from .ledger import load_claims
 
 #: The mime type of the record among the outputs of a notebook's last cell.
 RECORD_MIME = "application/vnd.cifar-utils.record+json"
@@ -71,9 +69,3 @@ def code_fingerprint(name: str) -> str:
     Comments, docstrings and text do not count.
     """
     return fingerprint.of_code(code_cells(name), root() / "cifar_utils")
-
-
-def ledger_fingerprint(name: str) -> str:
-    """Return a hash of the claims that a notebook answers, which its page shows and judges."""
-    claims = [repr(claim) for claim in load_claims().values() if claim.notebook == name]
-    return hashlib.sha256("\n".join(claims).encode()).hexdigest()[:16]

@@ -7,10 +7,7 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -22,12 +19,12 @@ from filelock import FileLock, Timeout
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.paths import chapter_name, chapters, notebook_path, root
 
-from . import kernels, params, versions
+from . import freshness, kernels, params, versions
 from .cells import note_cells
-from .record import code_fingerprint, ledger_fingerprint, record_of, write_json
+from .record import record_of, write_json
 
 # jsonschema would read a grammar of internationalised addresses for 3 s; notebooks have none to check
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType]: None means not there
 
 _BAR = re.compile(r"\d+%\|.*\|")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -274,12 +271,12 @@ def _one_screen(name: str, error, failed: Path) -> str:
 
 
 def is_fresh(name: str, profile: str) -> bool:
-    """Whether `runs/PROFILE` holds a finished run of the present code, notebook, claims and parameters."""
+    """Whether `runs/PROFILE` holds a finished run that is current."""
     return finished(run_dir(profile), name, versions.parameters(name, profile)) is not None
 
 
 def finished(folder: Path, name: str, wanted: dict) -> dict | None:
-    """Return the record of a finished run of the present code, notebook and claims with the parameters `wanted`.
+    """Return the record of a finished run that is current, with the parameters `wanted`.
 
     A run that began before one that it needs was finished does not count: it read what that one left before.
     """
@@ -288,8 +285,7 @@ def finished(folder: Path, name: str, wanted: dict) -> dict | None:
         record = record_of(path)
     except (OSError, ValueError, KeyError, RunError):
         return None
-    now = (wanted, code_fingerprint(name), ledger_fingerprint(name))
-    if (record["parameters"], record["code"], record.get("ledger")) != now:
+    if freshness.why_stale(record, wanted):
         return None
     began = _when(path, "start_time")
     ends = (_when(run_dir(record["profile"]) / f"{other}.ipynb", "end_time") for other in needs().get(name, []))
@@ -324,56 +320,3 @@ def tidy(folder: Path, name: str) -> None:
         own = folder / "checkpoints" / name / record_of(folder / f"{name}.ipynb")["checkpoint"]
         shutil.rmtree(own, ignore_errors=True)
         own.parent.rmdir()  # where nothing else is in it
-
-
-def run_all(profile: str, time_budget: float | None = None, threads: int | None = None) -> list[str]:
-    """Run every notebook that is not fresh, in order; return the names left over when the time is up.
-
-    Each runs in its own process. One that is still going when the budget ends is interrupted, and
-    continues from its last saved epoch at the next call. One that fails does not keep the others
-    from running, except those that need it.
-
-    Raises:
-        RunError: at least one notebook failed; named, after all others have run.
-    """
-    deadline = time.monotonic() + time_budget if time_budget else None
-    required, failed, left = needs(), [], []
-    for name in notebooks():
-        if is_fresh(name, profile):
-            print(f"{name}: up to date", flush=True)
-            tidy(run_dir(profile), name)
-            continue
-        if blocked := [n for n in required.get(name, []) if n in failed or n in left]:
-            print(f"{name}: not run, because {', '.join(blocked)} did not finish", flush=True)
-            (left if set(blocked) <= set(left) else failed).append(name)
-            continue
-        remaining = None if deadline is None else deadline - time.monotonic()
-        if remaining is not None and remaining <= 0:
-            left.append(name)
-            continue
-        outcome = _in_own_process(name, profile, remaining, threads)
-        if outcome == "time is up":
-            left.append(name)
-        elif outcome != "done":
-            failed.append(name)
-    if failed:
-        raise RunError(f"Failed: {', '.join(failed)}." + (f" Not run yet: {', '.join(left)}." if left else ""))
-    return left
-
-
-def _in_own_process(name: str, profile: str, seconds: float | None, threads: int | None) -> str:
-    command = [sys.executable, "-m", "reproduce", "run", name, "--profile", profile]
-    command += ["--threads", str(threads)] if threads else []
-    child = subprocess.Popen(command, cwd=root(), start_new_session=True)
-    try:
-        return "done" if child.wait(seconds) == 0 else "failed"
-    except subprocess.TimeoutExpired:
-        return "time is up"
-    finally:
-        if child.poll() is None:  # also when this process itself is interrupted
-            child.send_signal(signal.SIGINT)
-            try:
-                child.wait(15)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()

@@ -1,4 +1,4 @@
-"""What a run was made from, beside what the project says now: one comparison for runner, publisher and book."""
+"""What a run was made from, beside what the project says now: in words, for `freshness` and its readers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def parameters(name: str, profile: str) -> dict:
     return defaults | params.for_profile(name, profile, {"profile": profile})
 
 
-def parameter_changes(record: dict) -> str:
-    """Return in words how a run's parameters differ from its profile's present ones; empty where they do not."""
-    then, now = record["parameters"], parameters(record["notebook"], record["profile"])
+def parameter_changes(record: dict, now: dict | None = None) -> str:
+    """Return in words how a run's parameters differ from `now`, its profile's by default; empty where they do not."""
+    then, now = record["parameters"], parameters(record["notebook"], record["profile"]) if now is None else now
     differ = [key for key in {**now, **then} if key not in now or key not in then or then[key] != now[key]]
     show = lambda values, key: json.dumps(values[key]) if key in values else "no such parameter"  # noqa: E731
     return "; ".join(f"{key} was {show(then, key)} and is now {show(now, key)}" for key in differ)
@@ -74,11 +74,6 @@ def for_colab(executed: dict, repository: str) -> dict:
     return {**executed, "cells": [title, cell, *rest]}
 
 
-def is_present(executed: dict, record: dict) -> bool:
-    """Whether a run of the present notebook at its profile would have the same parameters and the same code."""
-    return not (parameter_changes(record) or code_changes(executed, record["notebook"]))
-
-
 def with_present_text(executed: dict, name: str) -> dict:
     """Return an executed notebook with text, comments, captions and parameters cell of the present source.
 
@@ -104,13 +99,18 @@ def text_of(notebook: dict) -> list[tuple]:
     return [(c["cell_type"], _source(c), c["metadata"].get("mystnb")) for c in notebook["cells"]]
 
 
-def earlier_version_note(record: dict) -> str:
-    """Return the Markdown that stands at the top of a page whose notebook was changed after its run."""
+def earlier_version_note(record: dict, why: str) -> str:
+    """Return the Markdown that stands at the top of a page which is not current.
+
+    Args:
+        record: of its run.
+        why: in words, as `freshness.why_stale` gives it.
+    """
     commit, when = record.get("environment", {}).get("commit", "unknown"), record["started"][:10]
     of = when if commit == "unknown" else f"commit {commit.rstrip('+')}, {when}"
     return (
-        f"```{{warning}}\nThis page was run with an earlier version of its notebook ({of}); its numbers and verdicts "
-        f"are of that run. Rerun: `python -m reproduce run {record['notebook']} --profile {record['profile']}`\n```"
+        f"```{{warning}}\nThis page is of an earlier version ({of}): {why}. Its numbers and verdicts are of that run."
+        f" Rerun: `python -m reproduce run {record['notebook']} --profile {record['profile']}`\n```"
     )
 
 

@@ -19,7 +19,7 @@ from reproduce import params, runner
 from reproduce.__main__ import main
 from reproduce.ledger import load_reports
 from reproduce.publish import publish
-from reproduce.record import RECORD_MIME, code_fingerprint, ledger_fingerprint, record_of
+from reproduce.record import RECORD_MIME, code_fingerprint, record_of
 
 
 def write_notebook(project: Path, name: str) -> Path:
@@ -42,7 +42,7 @@ def no_kernel(monkeypatch):
         notebook, name = nbformat.read(source, 4), Path(source).stem
         values = {key: parameters.get(key, p.default) for key, p in params.declared(name).items()}
         record = {"notebook": name, "profile": values["profile"], "parameters": values, "sample": False,
-                  "code": code_fingerprint(name), "ledger": ledger_fingerprint(name), "measurements": {},
+                  "code": code_fingerprint(name), "measurements": {}, "environment": {"commit": "unknown"},
                   "started": "2026-11-21 10:00 UTC", "checkpoint": "own", "operations": 0}  # fmt: skip
         notebook.cells[-1].outputs = [nbformat.v4.new_output("display_data", {RECORD_MIME: record})]
         now = datetime.now().isoformat()
@@ -130,7 +130,7 @@ def test_a_finished_run_is_found_and_only_its_own_checkpoints_go(project, no_ker
     claim = "{id: a1.q.x, where: W, says: S, kind: setting, value: 1}"
     (project / "claims/a1.yml").write_text(f"title: T\ncourse: C\nnotebooks: {{a1_one: {{claims: [{claim}]}}}}\n")
     load_reports.cache_clear()
-    assert not runner.is_fresh("a1_one", "smoke"), "its page shows claims"
+    assert not runner.is_fresh("a1_one", "smoke"), "it did not measure what is asked now"
 
 
 def test_a_run_that_read_what_has_been_made_anew_since_is_made_again(project, no_kernel):

@@ -1,6 +1,7 @@
 """What may be published, what counts as another version of a notebook, and what is taken over without a new run."""
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -8,11 +9,15 @@ import pytest
 from conftest import PARAMETERS, notebook
 
 from cifar_utils.errors import RunError
-from reproduce import publish, versions
-from reproduce.record import RECORD_MIME, record_of
+from cifar_utils.train import Part, Recipe
+from cifar_utils.train import training as one
+from cifar_utils.train.records import read_record, write_record
+from reproduce import freshness, ledger, publish, versions
+from reproduce.record import RECORD_MIME, code_fingerprint, record_of
 
 NAME = "a1_q1_test"
 CELLS = ("x = 1", "print(x)")
+RECIPE = Recipe("cifar10", Part("tanh", hidden=8), epochs=1, sample=True)
 
 
 def cell(path, tag: str) -> dict:
@@ -32,18 +37,21 @@ def source(project):
     return path
 
 
-def finished(project, profile: str):
+def finished(project, profile: str, commit: str = "0123456789", trainings: tuple = ()):
     """Write a finished run as the runner would leave it, on real data; return its path."""
     executed = notebook(PARAMETERS, *CELLS)
+    found = {"value": 38.2, "low": None, "high": None, "n": 1, "verdict": "reproduced", "text": "38.2 %"}
+    measured = {"a1.q1.accuracy": found, "a1.q1.weights": {**found, "value": 30730.0, "text": "30,730"}}
     injected = {**notebook("lr = 0.001")["cells"][0], "metadata": {"tags": ["injected-parameters"]}}
     executed["cells"].insert(1, injected)
     executed["metadata"]["papermill"] = {"exception": None}
     record = {"notebook": NAME, "profile": profile, "parameters": versions.parameters(NAME, profile), "sample": False,
-              "started": "2026-11-21 10:00 UTC", "measurements": {}}  # fmt: skip
+              "started": "2026-11-21 10:00 UTC", "measurements": measured, "code": code_fingerprint(NAME),
+              "environment": {"commit": commit}, "trainings": {key: 1.0 for key in trainings}}  # fmt: skip
     data = {"text/plain": "nothing private", RECORD_MIME: record}
     executed["cells"][-1]["outputs"] = [{"output_type": "display_data", "metadata": {}, "data": data}]
     path = project / "runs" / profile / f"{NAME}.ipynb"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(executed))
     return path
 
@@ -166,9 +174,9 @@ def new_parameter(cells):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (other_code, "code was changed since the run .*'print.x.' is another now"),
+        (other_code, "is not current .the code cell that begins 'print.x.' is another now.; run it again"),
         (another_cell, "had 2 code cells and has now 3"),
-        (other_seeds, "not those of profile quick .seeds was 1 and is now 7"),
+        (other_seeds, "is not current .seeds was 1 and is now 7"),
         (new_parameter, 'precision was no such parameter and is now "auto"'),
     ],
 )
@@ -188,6 +196,84 @@ def test_a_published_chapter_takes_mended_text_over_and_keeps_everything_else(so
     edit(source, other_code)
     text = chapter.read_text()
     assert "is another now" in publish.refresh(NAME) and chapter.read_text() == text
+
+
+def test_a_run_of_another_package_is_not_published(project, run):
+    (project / "cifar_utils" / "code.py").write_text("x = 2  # what no cell imports\n")
+    publish.publish(NAME, "quick")
+    source = project / "notebooks" / f"{NAME}.ipynb"
+    for path in (source, run):
+        path.write_text(path.read_text().replace("x = 1", "import cifar_utils.code"))
+    run.write_text(run.read_text().replace(record_of(run)["code"], code_fingerprint(NAME)))
+    publish.publish(NAME, "quick")
+    (project / "cifar_utils" / "code.py").write_text("x = 3\n")
+    with pytest.raises(RunError, match="is not current .code of cifar_utils that it uses was changed"):
+        publish.publish(NAME, "quick")
+    assert "code of cifar_utils" in publish.refresh(NAME)
+
+
+def test_a_run_from_files_that_were_not_committed_is_not_published_and_one_without_git_is(project, source):
+    finished(project, "quick", commit="0123456789+")
+    with pytest.raises(RunError, match="not committed .commit 0123456789.*commit them, and then: .* --again"):
+        publish.publish(NAME, "quick")
+    finished(project, "quick", commit="unknown")
+    publish.publish(NAME, "quick")
+
+
+def test_a_changed_claim_is_judged_anew_from_what_was_measured_and_a_new_one_is_not(project, run):
+    chapter, ledger_file = publish.publish(NAME, "quick"), project / "claims" / "a1.yml"
+    ledger_file.write_text(ledger_file.read_text().replace("value: 38\n", "value: 30\n"))
+    ledger.load_reports.cache_clear()
+    assert not freshness.why_stale(record_of(chapter))
+    assert publish.refresh(NAME) == ""
+    record = record_of(chapter)
+    assert {key: found["verdict"] for key, found in record["measurements"].items()} == {
+        "a1.q1.accuracy": "differs", "a1.q1.weights": "reproduced"
+    }  # fmt: skip
+    assert record == json.loads((project / "results" / f"{NAME}.json").read_text())
+    last = json.loads(chapter.read_text())["cells"][-1]["outputs"][0]["data"]
+    assert "differs" in last["text/html"] and "differs" in last["text/plain"]
+    more = "      - {id: a1.q1.loss, where: W, says: The loss is 1, kind: setting, value: 1}\n"
+    ledger_file.write_text(ledger_file.read_text() + more)
+    ledger.load_reports.cache_clear()
+    assert publish.refresh(NAME) == "it did not measure a1.q1.loss"
+
+
+def training(project, recipe, seed: int = 0, code: str | None = None) -> str:
+    """Leave the record of a training in the project's store; return its key."""
+    now = one.code_of(recipe)
+    history = {"train_loss": [1.0], "step_loss": [1.0] * 20, "iterations": 20}
+    record = {"key": recipe.key(seed), "recipe": recipe.canonical(), "seed": seed, "history": history,
+              "code": code or now, "verified": []}  # fmt: skip
+    write_record(project / "runs" / "trainings" / recipe.key(seed) / "record.json", record)
+    return recipe.key(seed)
+
+
+def test_a_chapters_trainings_are_published_with_it_and_go_with_the_last_chapter_that_uses_them(project, source):
+    first, second = (training(project, RECIPE, seed) for seed in (0, 1))
+    finished(project, "quick", trainings=(first, second))
+    publish.publish(NAME, "quick")
+    folder = project / "results" / "trainings"
+    assert {path.stem for path in folder.iterdir()} == {first, second}
+    assert len(read_record(folder / f"{first}.json")["history"]["step_loss"]) == one.FIRST_STEPS
+    finished(project, "quick", trainings=(second,))
+    publish.publish(NAME, "quick")
+    assert {path.stem for path in folder.iterdir()} == {second}
+    shutil.rmtree(project / "runs")  # a clone has the committed records alone
+    record = record_of(project / "book/chapters" / f"{NAME}.ipynb")
+    assert freshness.why_stale(record) == "" == publish.refresh(NAME)
+    (folder / f"{second}.json").unlink()
+    assert "is neither in runs/trainings nor in results/trainings" in freshness.why_stale(record)
+
+
+def test_a_run_whose_training_has_other_code_is_not_published_until_that_was_compared(project, source):
+    key = training(project, RECIPE, code="of another day")
+    finished(project, "quick", trainings=(key,))
+    with pytest.raises(RunError, match=f"the code of its training {key} was changed"):
+        publish.publish(NAME, "quick")
+    path = project / "runs" / "trainings" / key / "record.json"
+    write_record(path, {**read_record(path), "verified": [one.code_of(RECIPE)]})
+    publish.publish(NAME, "quick")
 
 
 def test_there_is_nothing_to_mend_before_anything_is_published(project):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container
 from copy import deepcopy
 
-from ..cards import chapter_rows, ledger_table
+from ..cards import Row, chapter_rows, ledger_table
 from ..cells import note_cells
 from ..record import RECORD_MIME
 
@@ -30,13 +30,11 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     note_cells(executed, record)
     measured = {claim: f"cell-{found['cell']}" for claim, found in record["measurements"].items() if found["cell"]}
     rows = chapter_rows(record, lambda claim_id: measured.get(claim_id, ""))
-    glued = {row.claim.id: row.reproduced for row in rows if row.found}
-    glued |= {f"{row.claim.id}.verdict": str(row.verdict) for row in rows if row.found}
-    table = ledger_table(rows)
+    executed = with_verdicts(executed, rows, {"text/html": ledger_table(rows)})
     cells = []
     for cell, anchor in zip(executed["cells"], cell_anchors(executed), strict=True):
         if cell["cell_type"] == "code":
-            cells.append({**cell, "outputs": [_present(output, glued, table) for output in cell["outputs"]]})
+            cells.append(cell)
         else:
             text = _TO_CHAPTER.sub(lambda link: _link(link, published), "".join(cell["source"]))
             cells.append({**cell, "source": text})
@@ -48,10 +46,20 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     return {**executed, "cells": cells}
 
 
-def _present(output: dict, glued: dict[str, str], table: str) -> dict:
-    data = output.get("data", {})
-    if RECORD_MIME in data:
-        return {**output, "data": {"text/html": table}}
+def with_verdicts(executed: dict, rows: list[Row], last: dict) -> dict:
+    """Return an executed notebook with these rows' values and verdicts glued, and `last` as its last output."""
+    glued = {row.claim.id: row.reproduced for row in rows if row.found}
+    glued |= {f"{row.claim.id}.verdict": str(row.verdict) for row in rows if row.found}
+    return {**executed, "cells": [
+        {**cell, "outputs": [_present(output, glued, last) for output in cell["outputs"]]}
+        if cell["cell_type"] == "code" else cell
+        for cell in executed["cells"]
+    ]}  # fmt: skip
+
+
+def _present(output: dict, glued: dict[str, str], last: dict) -> dict:
+    if RECORD_MIME in output.get("data", {}):
+        return {**output, "data": last}
     name = output.get("metadata", {}).get("scrapbook", {}).get("name")
     return {**output, "data": {_GLUED: repr(glued[name])}} if name in glued else output
 

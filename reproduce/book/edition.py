@@ -11,11 +11,11 @@ import yaml
 from cifar_utils.errors import RunError
 from cifar_utils.paths import notebook_path, root
 
-from .. import versions
+from .. import freshness
 from ..cards import Row
 from ..ledger import REPORTS
 from ..params import PROFILES
-from ..record import code_fingerprint
+from ..record import code_files
 from . import scoreboard
 
 #: The environment variable that asks for a book of one's own runs, at the profile that it names.
@@ -58,19 +58,15 @@ class Edition:
         return scoreboard.rows(self.records)
 
     @cached_property
-    def earlier(self) -> set[str]:
-        """The chapters whose notebook was changed after their run.
+    def earlier(self) -> dict[str, str]:
+        """Of the chapters that are not current, why."""
+        asked = {
+            name: freshness.why_stale(record, executed=self._read(name)) for name, record in self.records.items()
+        }
+        return {name: why for name, why in asked.items() if why}
 
-        A run of one's own counts as of an earlier version also where only the package changed; a published
-        page does not, which nobody would run again.
-        """
-        return {name for name in self.records if not self._is_present(name)}
-
-    def _is_present(self, name: str) -> bool:
-        record = self.records[name]
-        if self.profile and record["code"] != code_fingerprint(name):
-            return False
-        return versions.is_present(json.loads(self.notebook(name).read_text(encoding="utf-8")), record)
+    def _read(self, name: str) -> dict:
+        return json.loads(self.notebook(name).read_text(encoding="utf-8"))
 
     @cached_property
     def plans(self) -> dict[str, list[dict]]:
@@ -86,7 +82,8 @@ class Edition:
         """Return the files that a chapter's page depends on, besides its executed notebook and the code."""
         record = self.records[name]
         files = [self.results / f"{name}.json", notebook_path(name), root() / "claims" / f"{record['report']}.yml",
-                 root() / "params" / record["profile"] / f"{name}.yml"]  # fmt: skip
+                 root() / "params" / record["profile"] / f"{name}.yml", *code_files(name)]  # fmt: skip
+        files += [root() / "results" / "trainings" / f"{key}.json" for key in record.get("trainings", {})]
         return [path for path in files if path.exists()]
 
 

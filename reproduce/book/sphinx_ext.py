@@ -147,7 +147,8 @@ def show_present(app: Sphinx, docname: str, source: list[str]) -> None:
     if name == docname:
         return
     record, notebook = app.edition.records[name], json.loads(source[0])
-    note = versions.earlier_version_note(record) if name in app.edition.earlier else ""
+    why = app.edition.earlier.get(name)
+    note = versions.earlier_version_note(record, why) if why else ""
     shown = as_page(notebook, record, app.edition.records, note)
     app.env.temp_data["cell_anchors"] = cell_anchors(shown)
     source[0] = json.dumps(shown)
