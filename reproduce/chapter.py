@@ -25,7 +25,7 @@ from cifar_utils.train import Recipe, Training
 
 from . import cards, params, trainings
 from .ledger import Measurement, load_claims, show_found
-from .record import RECORD_MIME, code_fingerprint, ledger_fingerprint
+from .record import RECORD_MIME, code_fingerprint
 from .scale import Scale
 from .source import source as source  # chapter.source(Dropout) shows the library's code
 from .trainings import Runs
@@ -339,7 +339,6 @@ class Chapter:
             "environment": self._environment,
             "data": self._data,
             "code": self._code,
-            "ledger": ledger_fingerprint(self.name),
             "checkpoint": self._digest(),
             "trainings": self._trainings,
             "operations": operations.total() - self._operations,
@@ -351,8 +350,7 @@ class Chapter:
 
     def verdicts(self) -> str:
         """Return one line a claim, with its verdict and nothing that changes with rounding: for nbval."""
-        rows = self.record()["measurements"].items()
-        return "\n".join(f"{key:<45} {row['verdict']}" for key, row in rows)
+        return cards.verdict_lines(self.record())
 
     def finish(self) -> None:
         """Glue the parameters, show the ledger table, complete the card, and leave the record in the notebook.
