@@ -1,10 +1,11 @@
-# One rule for every notebook: make reproduce, or by hand
+# One graph for everything: make reproduce, or by hand
 #   python -m snakemake --cores 2 --config profile=quick only=a1_q1_softmax_regression
-# A second run does nothing; an edited notebook reruns itself and what needs it. On a cluster: profiles/slurm.
+# A second run does nothing; a notebook whose code was edited reruns itself and what needs it. Trainings that take
+# half a minute or more (--config own_job=SECONDS) are jobs of their own. On a cluster: profiles/slurm.
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from reproduce import params, record, runner, workflow as around
+from reproduce import params, runner, workflow as around
 
 PROFILE = config.get("profile", "smoke")
 if PROFILE not in params.PROFILES:
@@ -13,12 +14,14 @@ NAMES = around.chosen(config.get("only"))
 PYTHON = sys.executable
 if workflow.is_main_process:
     around.unlock_if_alone()
-    around.withdraw_stale(runner.notebooks(), PROFILE)
+    stale = around.withdraw_stale(runner.notebooks(), PROFILE)
+    around.plan_trainings(around.with_needs(NAMES), stale, PROFILE, config.get("own_job"))
 
 
 wildcard_constraints:
     name="[A-Za-z0-9_-]+",
     profile="|".join(params.PROFILES),
+    key="[0-9a-f]{16}",
 
 
 rule all:
@@ -27,39 +30,50 @@ rule all:
         expand("runs/{profile}/{name}.done", profile=PROFILE, name=NAMES),
 
 
-def settings(wildcards):
-    return [] if wildcards.profile == "smoke" else [f"params/{wildcards.profile}/{wildcards.name}.yml"]
-
-
-def code(wildcards):
-    return [str(p.relative_to(runner.root())) for p in record.code_files(wildcards.name)]
-
-
 def earlier_chapters(wildcards):
     return [f"runs/{wildcards.profile}/{other}.done" for other in runner.needs().get(wildcards.name, [])]
 
 
+def trainings(wildcards):
+    return [f"runs/trainings/{key}.done" for key in around.trainings_of(wildcards.name, wildcards.profile)]
+
+
 def threads(wildcards):
     """Smoke runs are small, so as many at a time as there are cores; of the others one has all of them."""
-    return 1 if wildcards.profile == "smoke" else workflow.cores if workflow.local_exec else 2
+    return 1 if PROFILE == "smoke" else workflow.cores if workflow.local_exec else 2
+
+
+GPU = int(PROFILE == "full")
 
 
 # The stamp says that Snakemake saw the run end. The run itself is no output, because Snakemake removes
-# outputs of a job that a scheduler calls failed, even if it was finished just over its time.
+# outputs of a job that a scheduler calls failed, even if it was finished just over its time. Nor does the
+# notebook's date matter: whether its code is that of the run, reproduce.freshness has said above.
 rule notebook:
     input:
-        notebook="notebooks/{name}.ipynb",
-        settings=settings,
-        claims=lambda w: f"claims/{w.name.split('_')[0]}.yml",
-        code=code,
+        notebook=ancient("notebooks/{name}.ipynb"),
         needs=earlier_chapters,
+        trainings=trainings,
     output:
         touch("runs/{profile}/{name}.done"),
     threads: threads
     resources:
-        gpu=lambda w: int(w.profile == "full"),
+        gpu=GPU,
     shell:
         "{PYTHON:q} -m reproduce run {wildcards.name} --profile {wildcards.profile} --threads {threads} --wait"
+
+
+rule training:
+    output:
+        touch("runs/trainings/{key}.done"),
+    params:
+        chapter=lambda wildcards: around.chapter_with(wildcards.key, PROFILE),
+    threads: threads
+    resources:
+        gpu=GPU,
+    shell:
+        "{PYTHON:q} -m reproduce trainings run {params.chapter} --profile {PROFILE} --key {wildcards.key}"
+        " --threads {threads}"
 
 
 onstart:

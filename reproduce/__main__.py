@@ -1,14 +1,17 @@
-"""The command line: `python -m reproduce run | reproduce | trainings | publish | book | readme | store | list | data`."""
+"""The command line: `python -m reproduce COMMAND`; `--help` lists the commands."""
 
 from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from cifar_utils.errors import CifarUtilsError, ParameterError
 
-from . import constraints, params
+from . import constraints, kernels, params
 
 #: What a file system says that is full, read-only or not ours.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
@@ -17,14 +20,20 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, err
 def main(arguments: list[str] | None = None) -> int:
     """Carry out one command; return the exit status (0 done, 1 failed, 2 wrong call)."""
     args = _parser().parse_args(arguments)
+    args.is_whole_process = arguments is None
     try:
-        return args.call(args) or 0
+        status = args.call(args) or 0
+        sys.stdout.flush()
+        return status
     except ParameterError as error:
         print(error, file=sys.stderr)
         return 2
     except CifarUtilsError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # whoever read it, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return 0
     except OSError as error:
         if error.errno not in _DISK:
             raise
@@ -36,31 +45,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _run(args) -> int | None:
+def _run(args) -> None:
     from . import runner, workflow
 
     if args.profile not in params.PROFILES:
         params.for_profile("", args.profile)  # raises, with a suggestion
-    if args.all == bool(args.name):
-        raise ParameterError("Give either one notebook's name or --all.")
     if args.profile != "smoke":
         for line in workflow.missing_by_hand(workflow.chosen(args.name)):
             print(line, file=sys.stderr, flush=True)
-    if args.all:
-        if args.p or args.again:
-            raise ParameterError("-p and --again are for one notebook; they do not go with --all.")
-        if left := runner.run_all(args.profile, args.time_budget, args.threads):
-            print(f"The time is up; the next call continues with {', '.join(left)}.")
-        return 0
-    if args.time_budget:
-        raise ParameterError("--time-budget goes with --all.")
     path = runner.run(
         args.name, args.profile, params.from_command_line(args.p), args.threads, wait=args.wait, again=args.again
     )
     apart = f" (apart: its parameters are not profile {args.profile}'s)"
     told = "" if path.parent == runner.run_dir(args.profile) else apart
     print(f"{path.stem}: done, {path.relative_to(runner.root())}{told}")
-    return 0
 
 
 def _reproduce(args) -> int:
@@ -77,17 +75,19 @@ def _data(args) -> None:
 
 
 def _trainings(args) -> int | None:
-    from pathlib import Path
-
-    from . import queue, runner
-
     verb, *rest = args.what or ["list"]
+    wanted = kernels.environment(args.threads)
+    if verb == "run" and args.is_whole_process and not wanted.items() <= os.environ.items():
+        # as a kernel has it, from the start: glibc and PyTorch look once
+        os.execve(sys.executable, [sys.executable, "-m", "reproduce", *sys.argv[1:]], os.environ | wanted)
+    from . import archive, queue, runner
+
     if verb in ("export", "import") and len(rest) != 1:
         raise ParameterError(f"trainings {verb} needs the name of one file.")
     if verb == "export":
-        print(f"{queue.export(Path(rest[0]))} trainings written to {rest[0]}")
+        print(f"{archive.export(Path(rest[0]))} trainings written to {rest[0]}")
     elif verb == "import":
-        new, known = queue.take_in(Path(rest[0]))
+        new, known = archive.take_in(Path(rest[0]))
         print(f"{new} trainings taken in, {known} were there")
     elif verb == "verify":
         current, stale, elsewhere = queue.verify_all(rest)
@@ -96,8 +96,11 @@ def _trainings(args) -> int | None:
     elif verb == "run":
         if args.nice:
             queue.lower_priority()
-        left = queue.work(args.profile, rest or runner.notebooks(), args.time_budget, args.key)
-        print(f"{left} trainings left")
+        names = rest or runner.notebooks()
+        if args.key:
+            return queue.work_on(args.profile, names, args.key)
+        left = queue.work(args.profile, names, args.time_budget)
+        print("All are there." if not left else f"{left} trainings left.")
     else:
         names = [verb, *rest] if args.what and verb != "list" else rest
         for line in queue.listing(args.profile, names or runner.notebooks()):
@@ -154,12 +157,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reproduce", description=__doc__)
     sub = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = sub.add_parser("run", help="execute a notebook (or --all) into runs/PROFILE")
-    run.add_argument("name", nargs="?", help="notebook, such as a1_q1_softmax_regression")
+    run = sub.add_parser("run", help="execute a notebook into runs/PROFILE")
+    run.add_argument("name", help="notebook, such as a1_q1_softmax_regression")
     run.add_argument("--profile", default="smoke", help="smoke (default), quick or full")
     run.add_argument("-p", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
-    run.add_argument("--all", action="store_true", help="every notebook that is not up to date")
-    run.add_argument("--time-budget", type=float, metavar="SECONDS", help="with --all: stop after so long")
     run.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads; the last digits depend on them")
     run.add_argument("--again", action="store_true", help="run also what is up to date")
     run.add_argument("--wait", action="store_true", help="wait for another run of the same notebook")
@@ -176,9 +177,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     trainings.add_argument("what", nargs="*", metavar="NAME | run | verify | export | import")
     trainings.add_argument("--profile", default="quick", help="whose parameters: smoke, quick (default) or full")
-    trainings.add_argument("--time-budget", type=float, metavar="SECONDS", help="with run: stop after so long")
+    trainings.add_argument("--time-budget", type=_positive, metavar="SECONDS", help="with run: stop after so long")
     trainings.add_argument("--nice", action="store_true", help="with run: give way to everything else")
-    trainings.add_argument("--key", help="with run: only this training")
+    trainings.add_argument("--key", help="with run: only this training; waits where another process is at it")
+    trainings.add_argument(
+        "--threads", type=_at_least_one, metavar="N", help="with run: CPU threads, as for a notebook"
+    )
     trainings.set_defaults(call=_trainings)
 
     publish = sub.add_parser("publish", help="copy finished runs into the book")
@@ -201,6 +205,13 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("names", nargs="*", help="notebooks; all by default")
     data.set_defaults(call=_data)
     return parser
+
+
+def _positive(text: str) -> float:
+    with suppress(ValueError):
+        if float(text) > 0:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
 
 
 def _at_least_one(text: str) -> int:

@@ -20,6 +20,16 @@ KEEP_MEMORY = {
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
+def environment(threads: int | None = None) -> dict[str, str]:
+    """Return the environment variables that a process which trains should begin with, besides those that it has.
+
+    Args:
+        threads: CPU threads; as many as the environment says by default.
+    """
+    memory = {key: value for key, value in KEEP_MEMORY.items() if key not in os.environ}
+    return memory | ({key: str(threads) for key in THREADS} if threads else {})
+
+
 def manager(run_dir: Path, log: Path, threads: int | None = None) -> type:
     """Return a kernel manager class for papermill whose kernels run this interpreter.
 
@@ -28,11 +38,10 @@ def manager(run_dir: Path, log: Path, threads: int | None = None) -> type:
         log: file for what the kernel itself says, which is of use only where it dies.
         threads: CPU threads; as many as the environment says by default.
     """
-    from jupyter_client.manager import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
 
-    env = {key: value for key, value in KEEP_MEMORY.items() if key not in os.environ}
-    env |= {"CIFAR_UTILS_RUN_DIR": str(run_dir)} | ({key: str(threads) for key in THREADS} if threads else {})
+    env = {"CIFAR_UTILS_RUN_DIR": str(run_dir)} | environment(threads)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=env)
 

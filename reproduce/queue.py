@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import tarfile
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager, suppress
@@ -19,15 +18,18 @@ from cifar_utils.errors import CifarUtilsError, ParameterError, RunError
 from cifar_utils.files.sources import locate
 from cifar_utils.train import training as one
 from cifar_utils.train.recipe import Recipe, from_canonical
-from cifar_utils.train.records import is_current, read_record
+from cifar_utils.train.records import is_current
 from cifar_utils.train.store import Store
 
 from . import recipes
 from .ledger import load_claims
-from .trainings import Job, plan, store
+from .trainings import Job, know_own_parts, plan, store
 
 #: Seconds that the measurement of speeds may take in all; what is left is estimated from what was measured.
 MEASURING = 2.0
+
+#: Seconds from which on a training is a job of its own for Snakemake; shorter ones are left to the notebook.
+OWN_JOB = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,14 @@ class Status:
     seconds: float
 
 
-def states(jobs: Iterable[Job], kept: Store | None = None) -> list[Status]:
+def states(jobs: Iterable[Job], speeds: Speeds) -> list[Status]:
     """Return where each training stands, and the time that the missing ones need on this machine.
 
     Nothing is trained; speeds that no finished training tells are measured on a few steps.
     """
-    jobs, kept = list(jobs), kept or store(pick_device("auto"))
-    speeds, found = Speeds(kept), []
+    kept, found = speeds.store, []
     for job in jobs:
-        training = kept.find(job.recipe, job.seed, job.weights)
+        training = kept.find(job.recipe, job.seed, job.weights, job.scores)
         if training and is_current(training.record):
             found.append(Status(job, "there", 0.0))
             continue
@@ -141,11 +142,10 @@ def in_order(profile: str, names: Sequence[str]) -> list[Status]:
 
     A chapter comes before another if it takes less time for each of its claims.
     """
-    claims = load_claims().values()
-    kept = store(pick_device("auto"))
+    claims, speeds = load_claims().values(), Speeds(store(pick_device("auto")))
     waiting = []
     for name in names:
-        missing = [s for s in states(plan(name, profile)[0], kept) if s.state != "there"]
+        missing = [s for s in states(plan(name, profile)[0], speeds) if s.state != "there"]
         answers = sum(claim.notebook == name for claim in claims) or 1
         waiting.append((sum(s.seconds for s in missing) / answers, name, missing))
     seen, ordered = set(), []
@@ -159,11 +159,11 @@ def in_order(profile: str, names: Sequence[str]) -> list[Status]:
 
 def listing(profile: str, names: Sequence[str]) -> list[str]:
     """Return a line for every training of some chapters: whether it is there, and how long it takes here."""
-    kept, lines = store(pick_device("auto")), []
+    speeds, lines = Speeds(store(pick_device("auto"))), []
     total, several = 0.0, len(names) > 1
     for name in names:
         jobs, waits = plan(name, profile)
-        each = states(jobs, kept)
+        each = states(jobs, speeds)
         there, left = sum(s.state == "there" for s in each), sum(s.seconds for s in each)
         total += left
         if jobs:
@@ -184,7 +184,23 @@ class TimeUp(BaseException):
     """The time budget has ended."""
 
 
-def work(profile: str, names: Sequence[str], budget: float | None = None, key: str | None = None) -> int:
+def own_jobs(profile: str, names: Sequence[str], least: float = OWN_JOB) -> dict[str, list[str]]:
+    """Return, for each chapter, the keys of trainings that are not there and take at least so many seconds here.
+
+    A chapter whose recipes cannot be read has none: its notebook will say what is wrong.
+    """
+    speeds, found = Speeds(store(pick_device("auto"))), {}
+    for name in names:
+        try:
+            each = states(plan(name, profile)[0], speeds)
+        except ParameterError as error:
+            print(error, file=sys.stderr, flush=True)
+            each = []
+        found[name] = [s.job.key for s in each if s.state != "there" and s.seconds >= least]
+    return found
+
+
+def work(profile: str, names: Sequence[str], budget: float | None = None) -> int:
     """Train what the chapters need and is not there, until it is done or the time is up; return how many are left.
 
     Safe to kill at any moment, and to start twice: a training goes on from its last epoch, and what another process
@@ -194,41 +210,73 @@ def work(profile: str, names: Sequence[str], budget: float | None = None, key: s
         profile: whose parameters.
         names: chapters.
         budget: seconds.
-        key: only this training.
 
     Raises:
-        ParameterError: no chapter has a training of that key.
+        ParameterError: no such chapter, or its recipes cannot be read.
         RunError: at least one training failed; named, after all others.
     """
-    kept, failed, tried = store(pick_device("auto")), [], set()
+    kept, failed = store(pick_device("auto")), []
+    tried: set[str] = set()
+    done: set[str] = set()
+    left: list[Status] = []
     with _time_limit(budget):
         try:
-            while True:
-                todo = [s for s in in_order(profile, names) if s.job.key not in tried]
-                if key is not None:
-                    todo = [s for s in todo if s.job.key == key]
-                if not todo:
-                    break
-                for status in todo:
-                    tried.add(status.job.key)
-                    _one(kept, status, failed)
+            left = in_order(profile, names)
+            while todo := {s.job.key: s for s in left if s.job.key not in tried}:
+                for pairs in one.together([(status.job.recipe, status.job.seed) for status in todo.values()]):
+                    group = [todo[recipe.key(seed)] for recipe, seed in pairs]
+                    tried |= {status.job.key for status in group}
+                    done |= _train(kept, group, failed)
+                left = in_order(profile, names)  # what came out may decide what else is to be trained
         except TimeUp:
             print("The time is up; the next call goes on from the last epochs saved.", flush=True)
     if failed:
         raise RunError(f"{len(failed)} trainings failed: " + "; ".join(failed))
-    return len(in_order(profile, names)) if key is None else 0
+    return len({status.job.key for status in left} - done)
 
 
-def _one(kept: Store, status: Status, failed: list[str]) -> None:
-    job = status.job
-    label = f"{job.chapter}, {job.arm}, seed {job.seed} ({job.key})"
-    print(f"{label}: about {status.seconds:.0f} s", flush=True)
+def work_on(profile: str, names: Sequence[str], key: str) -> None:
+    """Train one training of the chapters, unless it is there; where another process is at it, wait for that.
+
+    Raises:
+        ParameterError: no chapter has a training of that key.
+        RunError: the disk is full, or may not be written to.
+    """
+    for name in names:
+        for job in plan(name, profile)[0]:
+            if job.key == key:
+                print(f"{_label([job])}: begins, or is awaited", flush=True)
+                needs = {"weights": job.weights, "scores": job.scores}
+                (done,) = store(pick_device("auto")).get_many([(job.recipe, job.seed)], **needs)
+                print(f"{_label([job])}: is there, {done.seconds:.0f} s", flush=True)
+                return
+    raise ParameterError(
+        f"No chapter has a training {key} at profile {profile}; trainings NAME lists those of a chapter."
+    )
+
+
+def _label(jobs: Sequence[Job]) -> str:
+    job, more = jobs[0], f" and {len(jobs) - 1} more" * (len(jobs) > 1)
+    return f"{job.chapter}, {job.arm}, seed {job.seed} ({job.key}){more}"
+
+
+def _train(kept: Store, group: Sequence[Status], failed: list[str]) -> set[str]:
+    """Train what a loop can train at once, one training for most loops; return the keys of what is there now."""
+    label, seconds = _label([status.job for status in group]), sum(status.seconds for status in group)
+    print(f"{label}: about {recipes.duration(seconds)}", flush=True)
+    pairs = [(status.job.recipe, status.job.seed) for status in group]
+    needs = {need: any(getattr(status.job, need) for status in group) for need in ("weights", "scores")}
     try:
-        done = kept.get(job.recipe, job.seed, weights=job.weights, wait=False)
+        found = kept.get_many(pairs, **needs, wait=False)
     except CifarUtilsError as error:
         failed.append(f"{label}: {error}")
-        return
-    print(f"{label}: " + (f"{done.seconds:.0f} s" if done else "another process is at it"), flush=True)
+        return set()
+    done = {recipe.key(seed): each for (recipe, seed), each in zip(pairs, found, strict=True) if each}
+    told = [recipes.duration(sum(each.seconds for each in done.values()))] if done else []
+    if elsewhere := len(pairs) - len(done):
+        told.append(f"another process is at {'it' if len(pairs) == 1 else elsewhere}")
+    print(f"{label}: {', '.join(told)}", flush=True)
+    return set(done)
 
 
 @contextmanager
@@ -247,76 +295,9 @@ def _time_limit(seconds: float | None):
             signal.signal(signal.SIGALRM, before)
 
 
-def export(path: Path, keys: Sequence[str] = ()) -> int:
-    """Write finished trainings with their weights into one archive; return how many.
-
-    Raises:
-        RunError: the archive cannot be written.
-    """
-    kept = store()
-    folders = (
-        [kept.folder(key) for key in keys] if keys else sorted(p.parent for p in kept.root.glob("*/record.json"))
-    )
-    draft, count = path.with_name(f"{path.name}.part"), 0
-    try:
-        with tarfile.open(draft, "w") as archive:
-            for folder in folders:
-                record = read_record(folder / "record.json")
-                if record is None:
-                    continue
-                for file in filter(None, (record["state"], "scores.safetensors", "record.json")):
-                    if (folder / file).exists():
-                        archive.add(folder / file, f"{folder.name}/{file}")
-                count += 1
-        os.replace(draft, path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise RunError(f"{path} could not be written ({error.strerror}); make room there, or name another.") from None
-    return count
-
-
-def take_in(path: Path) -> tuple[int, int]:
-    """Read an archive of `export` into the store; return how many trainings were new, and how many were there.
-
-    Raises:
-        ParameterError: it is no such archive.
-        RunError: the disk is full.
-    """
-    kept, new, known = store(), 0, 0
-    try:
-        with tarfile.open(path) as archive:
-            members = [m for m in archive if m.isfile() and len(Path(m.name).parts) == 2]
-            records = [m for m in members if Path(m.name).name == "record.json"]
-            for member in records:
-                key = Path(member.name).parent.name
-                folder = kept.folder(key)
-                if read_record(folder / "record.json"):
-                    known += 1
-                    continue
-                own = [m for m in members if Path(m.name).parent.name == key]
-                for each in sorted(own, key=lambda m: m is member):  # the record last: it says that all is there
-                    folder.mkdir(parents=True, exist_ok=True)
-                    draft = folder / f"{Path(each.name).name}.part"
-                    draft.write_bytes(archive.extractfile(each).read())  # type: ignore[union-attr]
-                    os.replace(draft, folder / Path(each.name).name)
-                if read_record(folder / "record.json") is None:
-                    print(f"{key} in {path.name} is not whole, and does not count.", file=sys.stderr)
-                else:
-                    new += 1
-    except (tarfile.TarError, FileNotFoundError) as error:
-        raise ParameterError(
-            f"{path} is no archive of trainings ({error}); make one with trainings export."
-        ) from None
-    except OSError as error:
-        raise RunError(
-            f"{path} could not be unpacked into {kept.root} ({error.strerror}); make room there."
-        ) from None
-    return new, known
-
-
 def verify_all(keys: Sequence[str] = ()) -> tuple[int, int, int]:
     """Compare stored trainings with today's code; return how many are current, stale, and cannot be compared here."""
+    know_own_parts()
     kept = store(pick_device("auto"))
     current = stale = elsewhere = 0
     for record in list(kept.records()):

@@ -275,6 +275,14 @@ def is_fresh(name: str, profile: str) -> bool:
     return finished(run_dir(profile), name, versions.parameters(name, profile)) is not None
 
 
+def taken_over(name: str, profile: str) -> bool:
+    """Whether `runs/PROFILE` holds a finished run that is current; it has the notebook's present text then."""
+    record = finished(run_dir(profile), name, versions.parameters(name, profile))
+    if record is not None:
+        _refresh(run_dir(profile) / f"{name}.ipynb", record)
+    return record is not None
+
+
 def finished(folder: Path, name: str, wanted: dict) -> dict | None:
     """Return the record of a finished run that is current, with the parameters `wanted`.
 

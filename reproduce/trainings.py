@@ -6,8 +6,10 @@ import ast
 import contextlib
 import io
 import json
+import linecache
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -16,11 +18,11 @@ from IPython.display import HTML, display
 from cifar_utils.device import pick_device
 from cifar_utils.errors import ParameterError
 from cifar_utils.measure.stats import Summary, difference, summarise
-from cifar_utils.paths import notebook_path, root
+from cifar_utils.paths import chapters, notebook_path, root
 from cifar_utils.train.recipe import Recipe
-from cifar_utils.train.records import Training, is_current
+from cifar_utils.train.records import Training, is_current, read_record, write_record
 from cifar_utils.train.store import Store
-from cifar_utils.train.training import with_sample
+from cifar_utils.train.training import FIRST_STEPS, with_sample
 
 from . import params, recipes, versions
 
@@ -109,7 +111,7 @@ class Job:
         chapter: the chapter's name.
         arm: what it is called there.
         recipe, seed: what to train.
-        weights: whether the chapter needs its network, and not only its record.
+        weights, scores: whether the chapter needs its network or its scores, and not only its record.
     """
 
     chapter: str
@@ -117,6 +119,7 @@ class Job:
     recipe: Recipe
     seed: int
     weights: bool
+    scores: bool = False
 
     @property
     def key(self) -> str:
@@ -133,14 +136,14 @@ class _Planned:
         self.is_sample, self.waits = values["data"] == "sample", False
         self._store = store(pick_device(values["device"]))
 
-    def train(self, arms, seeds=1, *, weights: bool = False, **_) -> Runs:
+    def train(self, arms, seeds=1, *, weights: bool = False, scores: bool = False, **_) -> Runs:
         """Note the trainings; return those that are there."""
         arms, each = as_arms(arms), seeds_of(seeds)
         found: dict[str, list[Training | None]] = {}
         for arm, recipe in arms.items():
             recipe = of_chapter(recipe, self.params)
-            self.jobs += [Job(self.name, arm, recipe, seed, weights) for seed in each]
-            there = [self._store.find(recipe, seed, weights) for seed in each]
+            self.jobs += [Job(self.name, arm, recipe, seed, weights, scores) for seed in each]
+            there = [self._store.find(recipe, seed, weights, scores) for seed in each]
             found[arm] = [one if one and is_current(one.record) else None for one in there]
         return Runs(arms, each, found)
 
@@ -170,14 +173,17 @@ def plan(name: str, profile: str, own: dict | None = None) -> tuple[list[Job], b
     values = params.check(values, params.declared(name))
     planned = _Planned(name, values)
     space: dict = {"__name__": "__plan__", **values}
-    for source, tags in code:
+    for number, (source, tags) in enumerate(code):
         try:
             if RECIPES not in tags:
                 exec(compile(_imports(source), name, "exec"), space)
                 continue
             space["run"] = planned
+            place = f"<{name}, code cell {number}>"
+            # a part that the chapter writes itself has its code summed up, for which Python must find its lines
+            linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(source, name, "exec"), space)
+                exec(compile(source, place, "exec"), space)
         except NotTrained:
             planned.waits = True
         except NameError:
@@ -190,10 +196,20 @@ def plan(name: str, profile: str, own: dict | None = None) -> tuple[list[Job], b
                 f"{name}: a cell tagged {RECIPES} fails without a kernel ({type(error).__name__}: {error}); it may "
                 "only use imports, parameters and what other such cells define."
             ) from error
-    # what is asked for twice, once with its network, is one training
-    with_network = {job.key for job in planned.jobs if job.weights}
-    jobs = {job.key: job for job in planned.jobs if job.weights or job.key not in with_network}
+    jobs: dict[str, Job] = {}
+    for job in planned.jobs:  # what is asked for twice, once with its network, is one training
+        same = jobs.get(job.key, job)
+        jobs[job.key] = replace(same, weights=job.weights or same.weights, scores=job.scores or same.scores)
     return list(jobs.values()), planned.waits
+
+
+@cache
+def know_own_parts() -> None:
+    """Register the parts that chapters write themselves, for trainings that are asked for outside of any chapter."""
+    for name in chapters():
+        if "parts.register" in notebook_path(name).read_text(encoding="utf-8"):
+            with contextlib.suppress(ParameterError):
+                plan(name, "smoke")
 
 
 def _imports(source: str) -> ast.Module:
@@ -207,7 +223,13 @@ def _imports(source: str) -> ast.Module:
 
 
 def for_chapter(
-    chapter, arms: Recipe | Mapping[str, Recipe], seeds: int | Sequence[int], *, weights: bool, show: bool
+    chapter,
+    arms: Recipe | Mapping[str, Recipe],
+    seeds: int | Sequence[int],
+    *,
+    weights: bool,
+    scores: bool = False,
+    show: bool = True,
 ) -> Runs:
     """Return a chapter's trainings: those of the store, and the others trained now. See `Chapter.train`."""
     arms = {arm: of_chapter(recipe, chapter.params) for arm, recipe in as_arms(arms).items()}
@@ -215,7 +237,7 @@ def for_chapter(
     pairs = [(recipe, seed) for recipe in arms.values() for seed in each]
     names = {recipe.key(seed): f"{arm}, seed {seed}" for arm, recipe in arms.items() for seed in each}
     label = None if chapter.is_sample else lambda group: _label([names[recipe.key(seed)] for recipe, seed in group])
-    done = iter(kept.get_many(pairs, weights=weights, progress=label))
+    done = iter(kept.get_many(pairs, weights=weights, scores=scores, progress=label))
     runs = Runs(arms, each, {arm: [next(done) for _ in each] for arm in arms})
     for training in (training for arm in runs for training in runs[arm]):
         chapter.note_training(training)
@@ -231,18 +253,16 @@ def _label(names: Sequence[str]) -> str:
 def published(keys: Sequence[str]) -> list[Path]:
     """Copy the records of trainings to `results/trainings`, to be committed; return what was written.
 
-    The losses of single steps stay behind where there are more than the first few.
+    The losses of single steps stay behind but for the first few, by which later code is compared. A key is that of
+    the training itself, so a chapter that used the beginning of a longer one publishes the longer one.
     """
-    from cifar_utils.train.records import read_record, write_record
-    from cifar_utils.train.training import FIRST_STEPS
-
     written = []
     for key in keys:
         record = read_record(root() / "runs" / "trainings" / key / "record.json")
-        if record is None:
-            continue
-        history = {**record["history"], "step_loss": record["history"]["step_loss"][:FIRST_STEPS]}
         path = root() / "results" / "trainings" / f"{key}.json"
+        if record is None or (path.exists() and not is_current(record)):
+            continue  # what is committed is as good, or better
+        history = {**record["history"], "step_loss": record["history"]["step_loss"][:FIRST_STEPS]}
         write_record(path, {**record, "history": history})
         written.append(path)
     return written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from cifar_utils.errors import RunError
@@ -22,6 +24,7 @@ from . import runner
 from .book import build as book
 from .book import scoreboard
 from .params import PROFILES, for_profile
+from .record import write_json
 
 #: Why Slurm keeps a job that it will never start, whatever else ends: it asks for more than there is.
 NEVER = ("PartitionConfig", "BadConstraints", "PartitionNodeLimit", "PartitionTimeLimit")
@@ -37,6 +40,16 @@ def chosen(only: str | list[str] | None) -> list[str]:
     """
     given = re.split(r"[,\s]+", only.strip()) if isinstance(only, str) else only or []
     return [chapter_name(name) for name in given if name] or runner.notebooks()
+
+
+def with_needs(names: list[str]) -> set[str]:
+    """Return notebooks together with all that must have run before them."""
+    required, found, waiting = runner.needs(), set(), list(names)
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += required.get(name, [])
+    return found
 
 
 def reproduce(profile: str, only: list[str], cores: int) -> int:
@@ -139,12 +152,58 @@ def unlock_if_alone() -> None:
         return  # no such locks on this system or disk: Snakemake's own remain
 
 
-def withdraw_stale(names: list[str], profile: str) -> None:
-    """Remove the stamps of runs that are not there, or not of the present code, so that Snakemake makes them."""
-    for name in names:
-        stamp = runner.run_dir(profile) / f"{name}.done"
-        if stamp.exists() and not runner.is_fresh(name, profile):
-            stamp.unlink()
+def withdraw_stale(names: list[str], profile: str) -> list[str]:
+    """Remove the stamps of runs that are not there or not current, so that Snakemake makes them; return whose.
+
+    A run that is current takes over what was changed of its notebook's text.
+    """
+    stale = [name for name in names if not runner.taken_over(name, profile)]
+    for name in stale:
+        (runner.run_dir(profile) / f"{name}.done").unlink(missing_ok=True)
+    return stale
+
+
+#: Which trainings are jobs of their own, by profile and chapter, as Snakemake's main process found it: its jobs,
+#: each a process that reads the Snakefile, go by this file.
+_PLAN = Path(".snakemake", "trainings.json")
+
+
+def plan_trainings(names: Iterable[str], stale: list[str], profile: str, least: float | None = None) -> None:
+    """Find the trainings of some chapters that are not there and take long, and withdraw their stamps.
+
+    Args:
+        names: chapters that are wanted.
+        stale: chapters that are not current; the others need no training any more.
+        profile: whose parameters. At `smoke` no training takes long.
+        least: seconds from which on a training is a job of its own; `queue.OWN_JOB` by default.
+    """
+    found: dict[str, list[str]] = {name: [] for name in names}
+    to_run = [name for name in found if name in stale]
+    if profile != "smoke" and to_run:
+        from . import queue  # here: it needs PyTorch
+
+        found |= queue.own_jobs(profile, to_run, queue.OWN_JOB if least is None else least)
+    for key in {key for keys in found.values() for key in keys}:
+        (root() / "runs" / "trainings" / f"{key}.done").unlink(missing_ok=True)
+    known = _planned()
+    known[profile] = known.get(profile, {}) | found
+    (root() / _PLAN).parent.mkdir(exist_ok=True)
+    write_json(root() / _PLAN, known)
+
+
+def trainings_of(name: str, profile: str) -> list[str]:
+    """Return the keys of a chapter's trainings that are jobs of their own."""
+    return _planned().get(profile, {}).get(name, [])
+
+
+def chapter_with(key: str, profile: str) -> str:
+    """Return a chapter that needs a training which is a job of its own."""
+    return next(name for name, keys in _planned()[profile].items() if key in keys)
+
+
+def _planned() -> dict[str, dict[str, list[str]]]:
+    path = root() / _PLAN
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def watch_queue(every: float = 30) -> None:
@@ -165,7 +224,7 @@ def _watch(every: float) -> None:
 
 
 def pending(queue: str) -> list[str]:
-    """Return a sentence for every notebook's job that waits in a queue.
+    """Return a sentence for every job of a notebook or of a training that waits in a queue.
 
     Args:
         queue: what `squeue` says, `id|comment|cpus|memory|time limit|reason` a line.
@@ -173,14 +232,17 @@ def pending(queue: str) -> list[str]:
     found = []
     for line in queue.splitlines():
         job, comment, cpus, memory, limit, reason = line.split("|", 5)
-        match = re.fullmatch(rf"rule_notebook_wildcards_(?:{'|'.join(PROFILES)})_(.*)", comment)
+        match = re.fullmatch(
+            rf"rule_(?:notebook_wildcards_(?:{'|'.join(PROFILES)})|training_wildcards)_(.*)", comment
+        )
         if not match:
             continue
+        rule = comment.split("_")[1]
         asks = f"{cpus} CPUs, {memory} of memory and {limit}"
         if reason in NEVER:
             found.append(
                 f"{match[1]}: job {job} can never start ({reason}): no node of its partition has {asks}. Stop with "
-                "Ctrl-C and ask for less, such as --set-threads notebook=2 --set-resources notebook:mem_mb=4000."
+                f"Ctrl-C and ask for less, such as --set-threads {rule}=2 --set-resources {rule}:mem_mb=4000."
             )
         else:
             found.append(f"{match[1]}: job {job} waits in the queue ({reason}) for {asks}.")

@@ -20,10 +20,9 @@ PARAMETERS = 'profile: str = "smoke"\ndata: str = "real"\ndevice: str = "cpu"\ns
 RECORD = """
 import json
 from IPython.display import display
-from reproduce.record import code_fingerprint, ledger_fingerprint
+from reproduce.record import code_fingerprint
 record = {"notebook": "NAME", "profile": profile, "parameters": {"profile": profile, "data": data, "device": device,
           "seeds": seeds, "lr": lr}, "sample": data == "sample", "code": code_fingerprint("NAME"),
-          "ledger": ledger_fingerprint("NAME"),
           "measurements": {}, "data": {}, "operations": 0}
 display({"text/plain": "done", "application/vnd.cifar-utils.record+json": record}, raw=True)
 """
@@ -91,10 +90,10 @@ def test_a_run_leaves_an_executed_notebook_and_its_record(project, monkeypatch):
         (["store", "runs/a1_one.ipynb"], "There is no notebook 'runs/a1_one.ipynb'."),
         (["data", "a1_two"], "There is no notebook 'a1_two'."),
         (["reproduce", "--only", "a1_two"], "There is no notebook 'a1_two'."),
-        (["run", "--all", "-p", "seeds=3"], "they do not go with --all"),
         (["run", "a1_one", "--profile", "full"], "needs params/full/a1_one.yml"),
-        (["run"], "Give either one notebook's name or --all"),
-        (["run", "a1_one", "--time-budget", "9"], "--time-budget goes with --all"),
+        (["trainings", "a1_two"], "There is no notebook 'a1_two'."),
+        (["trainings", "run", "a1_two"], "There is no notebook 'a1_two'."),
+        (["trainings", "run", "--key", "0123", "--profile", "smoke"], "No chapter has a training 0123"),
     ],
 )
 def test_a_wrong_call_is_refused_in_one_sentence(project, capsys, arguments, said):
@@ -105,16 +104,11 @@ def test_a_wrong_call_is_refused_in_one_sentence(project, capsys, arguments, sai
     assert not (project / "runs").exists() or not list((project / "runs").rglob("*.ipynb"))
 
 
-def test_a_notebook_that_raises_stops_no_other_and_is_not_published(project, capsys):
+def test_a_notebook_that_raises_is_not_published(project):
     write_notebook(project, "a1_bad", "x = 1", "raise ValueError('a number too many')")
-    write_notebook(project, "a1_good", "x = 2")
-    write_notebook(project, "a1_needs_bad", "x = 3")
-    (project / "notebooks/needs.yml").write_text("a1_needs_bad: [a1_bad]\n")
-    assert main(["run", "--all"]) == 1
-    assert "Failed: a1_bad, a1_needs_bad" in capsys.readouterr().err
-    left = sorted(p.name for p in (project / "runs/smoke").glob("*.ipynb"))
-    assert left == ["a1_bad.failed.ipynb", "a1_good.ipynb"]
-    assert not (project / "runs/smoke/a1_bad.json").exists()
+    assert main(["run", "a1_bad"]) == 1
+    left = sorted(p.name for p in (project / "runs/smoke").glob("*.*"))
+    assert left == ["a1_bad.failed.ipynb", "a1_bad.lock"]
     with pytest.raises(RunError, match="no finished run of a1_bad"):
         publish("a1_bad", "smoke")
 
@@ -172,23 +166,6 @@ def test_a_killed_kernel_continues_from_its_last_epoch_to_the_same_numbers(proje
     monkeypatch.delenv("KILL_ME")
     monkeypatch.setenv("CIFAR_TEST", "resumed")
     assert numbers() == undisturbed
-
-
-def test_all_skips_what_is_fresh_and_stops_when_the_time_is_up(project, capfd):
-    write_notebook(project, "a1_one")
-    path = write_notebook(project, "a1_two", "import time", "time.sleep(60)")
-    assert runner.run_all("smoke", time_budget=12) == ["a1_two"]
-    err = capfd.readouterr().err
-    assert "Interrupted; the next run continues" in err and "Traceback" not in err
-    assert runner.is_fresh("a1_one", "smoke") and not runner.is_fresh("a1_two", "smoke")
-    notebook = nbformat.read(path, 4)
-    for cell in notebook.cells:
-        cell.source = cell.source.replace("time.sleep(60)", "pass")
-    nbformat.write(notebook, path)
-    capfd.readouterr()
-    runner.run_all("smoke", time_budget=60)
-    out = capfd.readouterr().out
-    assert "a1_one: up to date" in out and "a1_two: running" in out
 
 
 def test_notebooks_come_behind_what_they_need_and_never_in_a_circle(project):

@@ -15,8 +15,9 @@ from conftest import PARAMETERS, notebook
 from cifar_utils import environment, paths
 from cifar_utils.errors import ParameterError
 from cifar_utils.files import sources
-from reproduce import versions, workflow
+from reproduce import queue, versions, workflow
 from reproduce.__main__ import main
+from reproduce.record import code_fingerprint
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -94,7 +95,10 @@ def test_a_disk_that_cannot_be_written_to_is_one_sentence(project, monkeypatch, 
     chapter = project / "book/chapters/a1_q1_test.ipynb"
     chapter.parent.mkdir(parents=True)
     chapter.write_bytes((project / "notebooks/a1_q1_test.ipynb").read_bytes())
-    values = {"profile": "smoke", "notebook": "a1_q1_test", "parameters": versions.parameters("a1_q1_test", "smoke")}
+    found = {"value": 1.0, "text": "1", "verdict": "differs"}
+    values = {"profile": "smoke", "notebook": "a1_q1_test", "parameters": versions.parameters("a1_q1_test", "smoke"),
+              "code": code_fingerprint("a1_q1_test"), "sample": False,
+              "measurements": {"a1.q1.accuracy": found, "a1.q1.weights": found}}  # fmt: skip
     (project / "results/a1_q1_test.json").write_text(json.dumps(values))
     monkeypatch.setattr(Path, "write_text", refuse)
     monkeypatch.setattr(Path, "mkdir", refuse)
@@ -108,15 +112,17 @@ QUEUE = """\
 17|rule_notebook_wildcards_full_a1_q1_test|8|16000M|1:00:00|Priority
 18|rule_notebook_wildcards_smoke_hw3_q1|99|4000M|1:00:00|PartitionConfig
 19|of somebody else|1|1M|1:00|None
+20|rule_training_wildcards_0123456789abcdef|2|4000M|1:00:00|BadConstraints
 """
 
 
 def test_jobs_that_wait_in_a_queue_are_said_and_those_that_can_never_start(capsys):
-    waits, never = workflow.pending(QUEUE)
+    waits, never, training = workflow.pending(QUEUE)
     assert waits == "a1_q1_test: job 17 waits in the queue (Priority) for 8 CPUs, 16000M of memory and 1:00:00."
     assert (
         never.startswith("hw3_q1: job 18 can never start (PartitionConfig)") and "--set-threads notebook=2" in never
     )
+    assert training.startswith("0123456789abcdef: job 20 can never start") and "training:mem_mb=4000" in training
 
 
 def test_the_slurm_profile_is_complete_and_asks_for_nothing_that_the_plugin_refuses():
@@ -192,3 +198,30 @@ def test_the_makefile_starts_no_script_that_names_the_folder_of_the_installation
     text = (HERE / "Makefile").read_text()
     started = {word.split("/")[-1] for word in text.split() if word.startswith("$(BIN)/")}
     assert started == {"python"}
+
+
+def test_trainings_that_take_long_are_jobs_of_their_own_until_they_are_there(project, monkeypatch):
+    asked, stamp = [], project / "runs/trainings/0123456789abcdef.done"
+    stamp.parent.mkdir(parents=True)
+    stamp.touch()
+
+    def own_jobs(profile, names, least):
+        asked.append((profile, names, least))
+        return {name: ["0123456789abcdef"] for name in names}
+
+    monkeypatch.setattr(queue, "own_jobs", own_jobs)
+    workflow.plan_trainings(["a1_q1_test", "a1_q2_test"], ["a1_q1_test"], "quick")
+    assert asked == [("quick", ["a1_q1_test"], queue.OWN_JOB)] and not stamp.exists()
+    assert workflow.trainings_of("a1_q1_test", "quick") == ["0123456789abcdef"]
+    assert workflow.trainings_of("a1_q2_test", "quick") == [] == workflow.trainings_of("a1_q1_test", "full")
+    assert workflow.chapter_with("0123456789abcdef", "quick") == "a1_q1_test"
+    workflow.plan_trainings(["a1_q1_test"], ["a1_q1_test"], "smoke")
+    workflow.plan_trainings(["a1_q1_test", "a1_q2_test"], [], "quick")
+    assert len(asked) == 1 and workflow.trainings_of("a1_q1_test", "quick") == []
+
+
+def test_what_a_chosen_notebook_needs_is_planned_with_it(project):
+    for name in ("a1_a", "a1_b", "a1_c"):
+        (project / f"notebooks/{name}.ipynb").write_text(json.dumps(notebook(PARAMETERS)))
+    (project / "notebooks/needs.yml").write_text("a1_a: [a1_b]\na1_b: [a1_c]\n")
+    assert workflow.with_needs(["a1_a"]) == {"a1_a", "a1_b", "a1_c"} and workflow.with_needs(["a1_c"]) == {"a1_c"}
