@@ -140,7 +140,7 @@ def test_networks_that_cannot_be_stacked_are_refused(build, message):
     [
         ({"lr": [0.1]}, "lr has 1 values for 2 seeds"),
         ({"weight_decay": [0.1] * 3}, "weight_decay has 3 values for 2 seeds"),
-        ({"order": "mixed"}, "order is 'mixed'; expected 'own' or 'shared'"),
+        ({"order": "mixed"}, "order is 'mixed'; expected 'own', 'shared' or a seed"),
         ({"epochs": 0}, "epochs is 0"),
         ({"batch_size": 0}, "batch_size 0"),
         ({"seeds": []}, "no network to stack"),

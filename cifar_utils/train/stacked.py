@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -125,10 +125,12 @@ def fit(
     epochs: int,
     weight_decay: float | Sequence[float] = 0.0,
     momentum: float = 0.0,
-    order: str = "own",
+    order: str | int = "own",
     evaluate_on: dict[str, Split] | None = None,
     losses: Losses = cross_entropy,
     every_step: bool = False,
+    keep_first: int = 0,
+    steps: int | None = None,
 ) -> Sweep:
     """Train one network for each of `seeds`, all at once, by stochastic gradient descent.
 
@@ -145,10 +147,12 @@ def fit(
         epochs: passes over the split.
         momentum: of stochastic gradient descent, 0 for none.
         order: `own` shuffles for each network by its seed; `shared` gives all networks the batches of
-            the first seed, which makes the first layers one product.
+            the first seed, and a number those of that seed, which makes the first layers one product.
         evaluate_on: sets to measure after every epoch, by name.
         losses: of scores (n, classes) and labels (n,), one loss an example.
         every_step: keep the loss of every step in the histories.
+        keep_first: keep the losses of so many first steps in any case.
+        steps: stop after so many, instead of after `epochs`.
 
     Returns:
         The histories and the networks. A network whose loss explodes has the outcome `diverged`, its
@@ -157,8 +161,8 @@ def fit(
     Raises:
         ParameterError: numbers of seeds, rates and decays that do not match, or an unknown `order`.
     """
-    if order not in ("own", "shared"):
-        raise ParameterError(f"order is {order!r}; expected 'own' or 'shared'.")
+    if order not in ("own", "shared") and not isinstance(order, int):
+        raise ParameterError(f"order is {order!r}; expected 'own', 'shared' or a seed.")
     if epochs < 1 or not 1 <= batch_size:
         raise ParameterError(f"epochs is {epochs} and batch_size {batch_size}; expected 1 or more of both.")
     started, device = time.perf_counter(), split.x.device
@@ -168,15 +172,17 @@ def fit(
     step = _descent(networks, rates, decays, momentum)
     examples = _Examples(split)
     held_out = {name: _Examples(s, like=examples) for name, s in (evaluate_on or {}).items()}
-    generators = [torch.Generator(device).manual_seed(seed) for seed in (seeds if order == "own" else seeds[:1])]
+    shuffled_by = seeds if order == "own" else seeds[:1] if order == "shared" else [int(order)]
+    generators = [torch.Generator(device).manual_seed(seed) for seed in shuffled_by]
     histories, places = [History() for _ in seeds], edges(len(split), batch_size)
-    cost = operations.StepCounter()
+    cost, taken = operations.StepCounter(), 0
+    epochs = epochs if steps is None else -(-steps // (len(places) - 1))
 
     while any(h.outcome == "running" for h in histories):
         networks.train()
         shuffled = torch.stack([torch.randperm(len(split), generator=g, device=device) for g in generators])
-        total, steps = torch.zeros(2, len(seeds), device=device), []
-        for start, stop in pairwise(places):
+        total, kept, seen, before = torch.zeros(2, len(seeds), device=device), [], 0, taken
+        for start, stop in islice(pairwise(places), None if steps is None else steps - taken):
             index = shuffled[:, start:stop]
             x, y = examples.take(index if order == "own" else index[0])
             with cost.step(y.shape[-1]):
@@ -186,15 +192,16 @@ def fit(
             with torch.no_grad():
                 size = y.shape[-1]
                 total += torch.stack([each * size, (scores.argmax(2) == y).sum(1)])
-            if every_step:
-                steps.append(each.detach())
+            if every_step or taken < keep_first:
+                kept.append(each.detach())
+            taken, seen = taken + 1, seen + size
         found = {name: _evaluate(networks, s, losses) for name, s in held_out.items()}
         seconds = time.perf_counter() - started
-        means, steps = (total / len(split)).tolist(), torch.stack(steps, 1).tolist() if steps else None
+        means, losses_kept = (total / seen).tolist(), torch.stack(kept, 1).tolist() if kept else None
         for m, history in enumerate(histories):
             if history.outcome == "running":
-                _note(history, m, means, found, steps, rates[m], epochs)
-                history.iterations += len(places) - 1
+                _note(history, m, means, found, losses_kept, rates[m], epochs)
+                history.iterations += taken - before
                 history.seconds = seconds
     operations.add(cost.count)
     return Sweep(histories, networks.eval(), time.perf_counter() - started)
@@ -265,9 +272,23 @@ def _each_mean(losses: Losses, scores: Tensor, y: Tensor) -> Tensor:
     return losses(scores.flatten(0, 1), labels.flatten()).view(labels.shape).mean(1)
 
 
+def evaluate(
+    networks: Stack, split: Split, trained_on: Split, losses: Losses = cross_entropy
+) -> tuple[list[float], list[float], Tensor]:
+    """Return mean losses and accuracies (0..1) of networks on a split, and its scores (M, N, classes).
+
+    Scores are float16, on the CPU. Images are standardised by the split that the networks were trained on.
+    """
+    scores: list[Tensor] = []
+    mean, accuracy = _evaluate(networks, _Examples(split, like=_Examples(trained_on)), losses, scores)
+    return mean, accuracy, torch.cat(scores, 1)
+
+
 @torch.no_grad()
-def _evaluate(networks: Stack, examples: _Examples, losses: Losses) -> tuple[list[float], list[float]]:
-    """Return mean loss and accuracy (0..1) of each network on `examples`."""
+def _evaluate(
+    networks: Stack, examples: _Examples, losses: Losses, keep: list[Tensor] | None = None
+) -> tuple[list[float], list[float]]:
+    """Return mean loss and accuracy (0..1) of each network on `examples`; put the scores into `keep`."""
     networks.eval()
     count, where = len(examples.y), float64_device(examples.y.device)
     total = torch.zeros(2, networks.size, dtype=torch.float64, device=where)
@@ -276,6 +297,8 @@ def _evaluate(networks: Stack, examples: _Examples, losses: Losses) -> tuple[lis
         x, y = examples.take(slice(start, stop))
         scores = networks(x)
         total += torch.stack([_each_mean(losses, scores, y) * len(y), (scores.argmax(2) == y).sum(1)]).to(where)
+        if keep is not None:
+            keep.append(scores.to("cpu", torch.float16))
     return tuple((total / count).tolist())
 
 
