@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from cifar_utils import environment
 from cifar_utils.device import autocast_dtype, pick_device
@@ -74,7 +75,7 @@ class Speeds:
     """
 
     def __init__(self, kept: Store):
-        self.store, self.deadline = kept, time.perf_counter() + MEASURING
+        self.store, self.left = kept, MEASURING
         self.machine = environment.machine(kept.device)
         self.path = kept.root / "speeds.json"
         self.known: dict[str, float] = {}
@@ -89,28 +90,33 @@ class Speeds:
         """Return the estimated seconds of one training."""
         shape = self._shape(recipe)
         if shape not in self.known:
-            self.known[shape] = (
-                self._measured(recipe) if time.perf_counter() < self.deadline else self._guessed(recipe)
-            )
+            began = time.perf_counter()
+            self.known[shape] = self._measured(recipe) if self.left > 0 else self._guessed(recipe)
+            self.left -= time.perf_counter() - began
         return self.known[shape] * steps(recipe)
 
     def _measured(self, recipe: Recipe) -> float:
         short = recipe.but(start=None) if isinstance(recipe.start, Recipe) else recipe
         try:
-            if not recipe.sample:
-                locate(recipe.data, None, download=False)  # a list waits for no network
+            try:
+                if not recipe.sample:
+                    locate(recipe.data, None, download=False)  # a list waits for no network
+            except CifarUtilsError:  # images of the same size, but fewer
+                short = short.but(sample=True, images=None, validation=None, batch=min(short.batch, 64))
             seconds = lambda n: one.train(short, 0, self.store.device, steps=n).history.seconds  # noqa: E731
             # what happens once, at the first step, does not count; nor does what else the machine is doing
             per_step = max(min(seconds(5), seconds(5)) - min(seconds(1), seconds(1)), 1e-6) / 4
         except CifarUtilsError:
             return self._guessed(recipe)
+        per_step *= recipe.batch / short.batch
         self._keep(self._shape(recipe), per_step)
         return per_step
 
     def _guessed(self, recipe: Recipe) -> float:
-        """Return the mean of the known speeds, by image."""
-        each = [v / json.loads(shape).get("batch", 128) for shape, v in self.known.items()]
-        return recipe.batch * (sum(each) / len(each) if each else 1e-3)
+        """Return the middle one of the known speeds by image, of the same kind of network where there are any."""
+        known = [(json.loads(shape), seconds) for shape, seconds in self.known.items()]
+        alike = [pair for pair in known if pair[0]["model"]["part"] == recipe.model.name]
+        return recipe.batch * median([v / shape.get("batch", 128) for shape, v in alike or known] or [1e-3])
 
     def _keep(self, shape: str, seconds: float) -> None:
         with suppress(OSError, ValueError):
