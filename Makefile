@@ -7,6 +7,7 @@ CORES ?= 2
 BIN := .venv/bin
 READY := .venv/.installed
 CLUSTER := .venv/.cluster
+DEV := .venv/.dev
 # The chapters of _toc.yml: another notebook that lies beside them is nobody's business but its owner's.
 NOTEBOOKS = $(wildcard $(shell sed -n 's|.*file: chapters/\(.*\)|notebooks/\1.ipynb|p' _toc.yml))
 CODE = benchmarks cifar_utils reproduce tests $(NOTEBOOKS)
@@ -21,7 +22,7 @@ help:
 	@echo "make test-slurm                 notebooks as jobs of Slurm: cancelled, requeued, out of time"
 	@echo "make bench                      measure speed, write results/benchmarks.json"
 	@echo "make publish PROFILE=quick      copy finished runs into the book, refresh the README's table"
-	@echo "make lint                       ruff"
+	@echo "make lint                       ruff mends what it can, pyright says what types do not fit"
 
 $(READY): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python {v[0]}.{v[1]} is too old or too new; expected 3.11 to 3.13. Choose one with: make PYTHON=python3.12 ...")'
@@ -31,6 +32,10 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 
 $(CLUSTER): $(READY) requirements-cluster.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	@touch $@
+
+$(DEV): $(READY) requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 book: $(READY)
@@ -61,9 +66,11 @@ publish: $(READY)
 readme: $(READY)
 	$(BIN)/python -m reproduce readme
 
-lint: $(READY)
+# pyright takes half a minute of one core, so it is not a part of make test.
+lint: $(DEV)
 	$(BIN)/python -m ruff check --fix $(CODE)
 	$(BIN)/python -m ruff format $(CODE)
+	$(BIN)/python -m basedpyright
 
 clean:
 	rm -rf _build runs .snakemake
