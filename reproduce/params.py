@@ -1,6 +1,6 @@
 """A notebook's parameters: what it declares, and values checked by name, type and sense against that.
 
-A line of the parameters cell is `name: type = default  # what it is [constraint]`; `cifar_utils.constraints` says
+A line of the parameters cell is `name: type = default  # what it is [constraint]`; `reproduce.constraints` says
 how a constraint is written, and what holds without one. papermill itself only warns about a name that the notebook
 does not have, and hands `lr: 1e-3` from YAML over as text.
 """

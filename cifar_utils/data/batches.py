@@ -18,7 +18,7 @@ def edges(count: int, batch_size: int) -> list[int]:
     """Return where each batch of one pass over `count` examples begins, and, as the last entry, `count`.
 
     The last batch takes what is left over, but never one example alone, from which batch normalisation
-    could learn nothing: that one joins the batch before it. `Batches`, `sweep.fit` and `deep_stack.fit`
+    could learn nothing: that one joins the batch before it. `Batches`, `stacked.fit` and `deep_stack.fit`
     all keep this rule.
     """
     starts = list(range(0, count, batch_size))
@@ -44,7 +44,7 @@ class Batches:
         drop_last: leave out a last, smaller batch.
         crop: random crop back to H x W after padding so many zero pixels on each side.
         flip: mirror every image left to right with probability one half.
-        augment: further changes (`cifar_utils.augment`), applied in this order after crop and flip to images
+        augment: further changes (`cifar_utils.data.augment`), applied in this order after crop and flip to images
             in 0..1, before they are normalised; labels may come out soft, float32 (B, classes).
         stats: `(mean, std)` per channel, in units of 1/255, usually the training set's
             (`data.channel_stats`); None scales to 0..1 only.

@@ -9,7 +9,7 @@ Examples are rows: inputs (B, D), labels int64 (B,). float32 is for training; wi
     loss, logits = network.loss(x, y)  # a forward and a backward pass
     optimizer.step(network.parameters, network.gradients)
 
-`scratch_fit.fit` makes epochs of such steps.
+`scratch.fit` makes epochs of such steps.
 """
 
 from __future__ import annotations

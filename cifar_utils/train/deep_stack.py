@@ -1,6 +1,6 @@
 """Deep networks of one depth trained at once, with the norm of every layer's gradient and of every step.
 
-As in `sweep`, the weights of M networks are stacked, and the sum of their losses has, for every weight,
+As in `stacked`, the weights of M networks are stacked, and the sum of their losses has, for every weight,
 the gradient of its own network's loss alone. Here a network may have its own activation,
 initialisation, normalisation and residual connections; what works on each value or each unit alone is
 done for a block of equal networks in one call. Networks of one seed see the same batches, so that
