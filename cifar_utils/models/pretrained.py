@@ -7,6 +7,7 @@ AlexNet is taken where the folder has it; otherwise its convolutions, and Squeez
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def extract(
     features = torch.cat(found)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".part")
+        draft = path.with_suffix(f".{os.getpid()}.part")  # of this process: several may want the same features
         save_file({"features": features.cpu()}, draft)
         draft.replace(path)  # a run killed while writing leaves no half file
     return features
