@@ -126,6 +126,7 @@ class Chapter:
         seeds: int | Sequence[int] = 1,
         *,
         weights: bool = False,
+        scores: bool = False,
         show: bool = True,
     ) -> Runs:
         """Return trainings of one recipe or of several by name, for each seed; show what was trained as a table.
@@ -138,13 +139,14 @@ class Chapter:
             arms: what to train.
             seeds: a number n for the seeds 0 to n - 1, or the seeds.
             weights: whether networks and scores are needed, and not only what was measured on the way.
+            scores: whether scores alone are.
             show: the table.
 
         Raises:
             ParameterError: a recipe names something that is not there.
             RunError: the disk is full.
         """
-        return trainings.for_chapter(self, arms, seeds, weights=weights, show=show)
+        return trainings.for_chapter(self, arms, seeds, weights=weights, scores=scores, show=show)
 
     def note_training(self, training: Training) -> None:
         """Note a training, and the data that it was made from, for the record."""

@@ -247,7 +247,9 @@ def test_a_network_can_start_from_another_training(store):
                      loss="batch-hard", sample=True, evaluate=(), final=())  # fmt: skip
     recipe = encoder.but(model=Part("network b", width=2, dim=4, dropout=0.0), loss="cross-entropy", start=encoder,
                          final=("val",))  # fmt: skip
-    begun, _, _ = one.begin(recipe, 0, one.dataset(recipe, torch.device("cpu")), torch.device("cpu"), store._network)
+    begun, _, _ = one.begin(
+        recipe, 0, one.dataset(recipe, torch.device("cpu")), torch.device("cpu"), store._with_weights
+    )
     theirs = store.get(encoder, 0, weights=True).model.state_dict()
     assert all(torch.equal(begun.encoder.state_dict()[k], v) for k, v in theirs.items())
     assert store.get(recipe, 0).record["final"]["val"]["accuracy"] >= 0

@@ -10,7 +10,8 @@ from functools import cached_property
 
 from ..errors import ParameterError
 
-#: What may be measured; with a colon and a number, so many of its first examples: `val:1000`.
+#: What may be measured; with a colon and a number, so many of its first examples: `val:1000`. `train` are as many
+#: as are held out, `train:all` are all.
 SETS = ("train", "val", "test")
 
 Value = bool | int | float | str | None | tuple
@@ -255,9 +256,10 @@ def _restored(value):
 
 def _a_set(field: str, which: str) -> str:
     name, _, count = which.partition(":")
-    if name not in SETS or (count and not (count.isdecimal() and int(count))):
+    if name not in SETS or (count and count != "all" and not (count.isdecimal() and int(count))):
         raise ParameterError(
-            f"{field} of a recipe names {which!r}; expected {', '.join(SETS)}, or so many of one as in val:1000."
+            f"{field} of a recipe names {which!r}; expected {', '.join(SETS)}, so many of one as in val:1000, or "
+            "train:all."
         )
     return which
 

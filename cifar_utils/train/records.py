@@ -124,6 +124,12 @@ class Training:
         path = self.folder / self.record["state"] if self.folder and self.record.get("state") else None
         return path if path and path.exists() else None
 
+    @property
+    def scores_file(self) -> Path | None:
+        """The file of its scores; None where only the record is here, or none were kept."""
+        path = self.folder / "scores.safetensors" if self.folder else None
+        return path if path and path.exists() else None
+
     @cached_property
     def _begun(self):
         with torch.random.fork_rng(devices=[]):
@@ -154,10 +160,9 @@ class Training:
         Raises:
             RunError: only the record is here, or that set was not measured.
         """
-        path = self.folder / "scores.safetensors" if self.folder else None
-        if path is None or not path.exists():
-            raise RunError(f"The scores of training {self.record['key']} are not here; ask for it with weights=True.")
-        arrays, _ = tensor_files.read(path)
+        if self.scores_file is None:
+            raise RunError(f"The scores of training {self.record['key']} are not here; ask for it with scores=True.")
+        arrays, _ = tensor_files.read(self.scores_file)
         if which not in arrays:
             raise RunError(f"Training {self.record['key']} kept no scores of {which}; name it in the recipe's final.")
         return torch.from_numpy(arrays[which])

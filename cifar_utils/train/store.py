@@ -23,7 +23,6 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from torch import nn
 
 from .. import environment, operations
 from ..device import autocast_dtype
@@ -73,7 +72,7 @@ class Store:
             self._seen[path] = changed, read_record(path)
         return self._seen[path][1]
 
-    def find(self, recipe: Recipe, seed: int, weights: bool = False) -> Training | None:
+    def find(self, recipe: Recipe, seed: int, weights: bool = False, scores: bool = False) -> Training | None:
         """Return a finished training of a recipe, if one is here: itself, or a longer one that contains it.
 
         Whether today's code would give the same is for `is_current` to say.
@@ -81,16 +80,18 @@ class Store:
         Args:
             recipe, seed: what is wanted.
             weights: whether its network is needed, which only the training itself has.
+            scores: whether its scores are.
         """
         key = recipe.key(seed)
         here = read_record(self.folder(key) / "record.json")
-        if here:
+        if here and _has_its_steps(recipe, here):
             found = Training(recipe, seed, here, self.folder(key), self.device)
-            if not weights or found.state:
+            if (not weights or found.state) and (not scores or found.scores_file):
                 return found
-        if weights:
+        if weights or scores:
             return None
-        if self.published and (record := read_record(self.published / f"{key}.json")):
+        record = read_record(self.published / f"{key}.json") if self.published else None
+        if record and _has_its_steps(recipe, record):
             return Training(recipe, seed, record, None, self.device)
         return self._longer(recipe, seed)
 
@@ -98,7 +99,7 @@ class Store:
         if not recipe.epochs or not set(recipe.final) <= set(recipe.evaluate):
             return None  # what it measures at its end stands in no longer one
         for record in self.records():
-            if record["seed"] == seed and record["stem"] == recipe.stem:
+            if record["seed"] == seed and record["stem"] == recipe.stem and _has_its_steps(recipe, record):
                 longer = from_canonical(record["recipe"])
                 if len(record["history"]["train_loss"]) > recipe.epochs:
                     return Training(longer, seed, record, None, self.device).until(recipe)
@@ -126,32 +127,36 @@ class Store:
         pairs: Sequence[tuple[Recipe, int]],
         *,
         weights: bool = False,
+        scores: bool = False,
         progress: Callable[[Sequence[tuple[Recipe, int]]], str] | None = None,
         wait: bool = True,
     ) -> list[Training | None]:
         """Return several trainings (recipe, seed) in order, as `get` does; what a loop can train at once, it does.
 
-        How many were trained at once changes nothing but the time: each is stored under its own key. `progress`
-        makes the label of a progress bar from those that are trained at once.
+        How many were trained at once changes nothing but the time: each is stored under its own key. `scores` asks
+        for those of held-out sets alone, which need less room than weights; those that start from others need the
+        weights of these. `progress` makes the label of a progress bar from those that are trained at once.
         """
+        starts = {r.start.key(seed) for r, seed in pairs if isinstance(r.start, Recipe)}
+        needs = {r.key(seed): (weights or r.key(seed) in starts, scores) for r, seed in pairs}
         done: dict[str, Training | None] = {}
         missing: dict[str, tuple[Recipe, int]] = {}
         for recipe, seed in pairs:
             key = recipe.key(seed)
             if key in done or key in missing:
                 continue
-            found = self.find(recipe, seed, weights)
+            found = self.find(recipe, seed, *needs[key])
             if found and (is_current(found.record) or self.verify(found)):
                 operations.add(found.record["operations"])
                 done[key] = found
             else:
                 missing[key] = (recipe, seed)
         for group in one.together(list(missing.values())):
-            done |= self._group(group, weights, progress, wait)
+            done |= self._group(group, needs, progress, wait)
         return [done[recipe.key(seed)] for recipe, seed in pairs]
 
     def _group(
-        self, group: Sequence[tuple[Recipe, int]], weights: bool, progress: Callable | None, wait: bool
+        self, group: Sequence[tuple[Recipe, int]], needs: dict, progress: Callable | None, wait: bool
     ) -> dict[str, Training | None]:
         """Return trainings of one group by key, those trained now that nobody else is at."""
         done: dict[str, Training | None] = {}
@@ -162,15 +167,18 @@ class Store:
                 except Timeout:
                     done[key] = None
             for recipe, seed in group:
-                if recipe.key(seed) not in done:
-                    found = self.find(recipe, seed, weights)  # somebody else may have trained it meanwhile
+                if (key := recipe.key(seed)) not in done:
+                    found = self.find(recipe, seed, *needs[key])  # somebody else may have trained it meanwhile
                     if found and is_current(found.record):
-                        done[recipe.key(seed)] = found
+                        done[key] = found
             if todo := [(recipe, seed) for recipe, seed in group if recipe.key(seed) not in done]:
-                done |= {found.record["key"]: found for found in self._train(todo, progress and progress(todo))}
+                trained = self._train(todo, progress and progress(todo), [needs[r.key(s)][0] for r, s in todo])
+                done |= {found.record["key"]: found for found in trained}
         return done
 
-    def _train(self, pairs: Sequence[tuple[Recipe, int]], progress: str | None) -> list[Training]:
+    def _train(
+        self, pairs: Sequence[tuple[Recipe, int]], progress: str | None, weights: Sequence[bool]
+    ) -> list[Training]:
         recipe, seed = pairs[0]
         keys, codes = [r.key(s) for r, s in pairs], [one.code_of(r) for r, _ in pairs]
         amp = autocast_dtype(recipe.precision, self.device)
@@ -183,17 +191,19 @@ class Store:
         if len(pairs) == 1:
             self._continue_a_shorter(recipe, seed, state)
         started, before = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), operations.total()
-        trained = one.train_many(pairs, self.device, checkpoint=state, progress=progress, weights=self._network)
+        trained = one.train_many(pairs, self.device, checkpoint=state, progress=progress, weights=self._with_weights)
         told = {
             "precision": number_format,
             "environment": environment.describe(self.device),
             "started": started,
-            "operations": (operations.total() - before) // len(pairs),
         }
-        kept = [
-            self._keep(recipe, seed, done, name, {**told, "code": code})
-            for (recipe, seed), done, code in zip(pairs, trained, codes, strict=True)
-        ]
+        share = (operations.total() - before) // len(pairs)
+        kept = []
+        for (recipe, seed), done, code, wanted in zip(pairs, trained, codes, weights, strict=True):
+            if not wanted:
+                done.arrays = {}  # hundreds of networks in NumPy would fill a disk, and are soon trained again
+            own = {"code": code, "operations": done.history.operations or share}
+            kept.append(self._keep(recipe, seed, done, name, told | own))
         for each in kept:
             for old in each.folder.glob("state-*.safetensors*"):
                 if old.name != each.record["state"]:
@@ -225,8 +235,8 @@ class Store:
         write_record(folder / "record.json", record)
         return Training(recipe, seed, record, folder, self.device)
 
-    def _network(self, recipe: Recipe, seed: int) -> nn.Module:
-        return self.get(recipe, seed, weights=True).model
+    def _with_weights(self, recipe: Recipe, seed: int) -> Training:
+        return self.get(recipe, seed, weights=True)
 
     def _continue_a_shorter(self, recipe: Recipe, seed: int, state: Path) -> None:
         """Begin where the longest shorter training of the same stem, code and arithmetic ended."""
@@ -255,7 +265,7 @@ class Store:
             return False
         whole = from_canonical(record["recipe"])
         steps = min(len(then), record["history"]["iterations"])
-        now = one.train(whole, found.seed, self.device, steps=steps, weights=self._network).history.step_loss
+        now = one.train(whole, found.seed, self.device, steps=steps, weights=self._with_weights).history.step_loss
         near = SAME_LOSS[record["precision"]]
         same = all(math.isclose(a, b, rel_tol=near, abs_tol=near) for a, b in zip(then, now, strict=False))
         if not same:
@@ -292,3 +302,8 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def _has_its_steps(recipe: Recipe, record: dict) -> bool:
+    """Whether a record has the loss of every step, where the recipe asks for it: committed records leave them out."""
+    return not recipe.every_step or len(record["history"]["step_loss"]) >= record["history"]["iterations"]

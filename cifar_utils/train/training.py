@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from ..errors import ParameterError
 from . import parts
 from .loop import History, evaluate, fit, seed_everything
 from .recipe import Part, Recipe
+
+if TYPE_CHECKING:
+    from .records import Training
 
 #: Steps whose losses every training keeps, so that later code can be compared with the code that trained it.
 FIRST_STEPS = 8
@@ -61,7 +65,7 @@ def train_many(
     *,
     checkpoint: Path | None = None,
     progress: str | None = None,
-    weights: Callable[[Recipe, int], nn.Module] | None = None,
+    weights: Callable[[Recipe, int], Training] | None = None,
     steps: int | None = None,
 ) -> list[Trained]:
     """Train networks that may be trained at once (`together`), each as it would be alone.
@@ -71,7 +75,7 @@ def train_many(
         device: where.
         checkpoint: as for `fit`.
         progress: as for `fit`.
-        weights: returns the trained network of another recipe, for recipes that start from one.
+        weights: returns the training of another recipe with its weights, for recipes that start from one.
         steps: stop after so many steps, without an evaluation: to compare a beginning.
 
     Raises:
@@ -106,8 +110,12 @@ EVERY_LOOP = ("data", "model", "optimizer", "batch", "epochs", "images", "valida
 
 
 def together(pairs: Sequence[tuple[Recipe, int]]) -> list[list[tuple[Recipe, int]]]:
-    """Return trainings in groups that their loop can train at once: alike but for what it says it can vary."""
+    """Return trainings in groups that their loop can train at once: alike but for what it says it can vary.
+
+    Of no more than it takes at most, so that little is lost when a run is killed.
+    """
     groups: dict[str, list[tuple[Recipe, int]]] = {}
+    most: dict[str, int] = {}
     for recipe, seed in pairs:
         loop = parts.find("loop", recipe.loop)
         common = recipe.canonical(whole=True)
@@ -121,8 +129,10 @@ def together(pairs: Sequence[tuple[Recipe, int]]) -> list[list[tuple[Recipe, int
             common["seed"] = "any" if "seed" in loop.varies else seed
         else:
             common["seed"] = seed
-        groups.setdefault(json.dumps(common, sort_keys=True), []).append((recipe, seed))
-    return list(groups.values())
+        key = json.dumps(common, sort_keys=True)
+        groups.setdefault(key, []).append((recipe, seed))
+        most[key] = getattr(loop, "most", len(pairs))
+    return [group[i : i + most[key]] for key, group in groups.items() for i in range(0, len(group), most[key])]
 
 
 def one_network(
@@ -132,7 +142,7 @@ def one_network(
     *,
     checkpoint: Path | None = None,
     progress: str | None = None,
-    weights: Callable[[Recipe, int], nn.Module] | None = None,
+    weights: Callable[[Recipe, int], Training] | None = None,
     steps: int | None = None,
 ) -> Trained:
     """Train one network with `cifar_utils.train.fit`; the arguments are those of `train_many`."""
@@ -195,7 +205,7 @@ def begin(
     seed: int,
     data: Dataset,
     device: torch.device,
-    weights: Callable[[Recipe, int], nn.Module] | None = None,
+    weights: Callable[[Recipe, int], Training] | None = None,
 ) -> tuple[nn.Module, Batches, Callable[[Split], Split]]:
     """Return a recipe's network with its first weights, its training batches, and what prepares other splits."""
     seed_everything(seed)
@@ -208,8 +218,8 @@ def begin(
     batches = parts.build("draw", recipe.draw, train, recipe.batch, given)
     if isinstance(recipe.start, Recipe):
         if weights is None:
-            raise ParameterError("This recipe starts from another training; give `weights`, which finds its network.")
-        parts.take_over(model, weights(recipe.start, seed))
+            raise ParameterError("This recipe starts from another training; give `weights`, which finds it.")
+        parts.take_over(model, weights(recipe.start, seed).model)
     elif isinstance(recipe.start, Part):
         parts.build("start", recipe.start, model, batches)
     return model, batches, prepared
@@ -241,8 +251,13 @@ def size_of(recipe: Recipe) -> int:
 def held_out(which: str, data: Dataset, batches: Batches, prepared: Callable[[Split], Split]) -> Batches:
     """Return the batches in which a set is measured: in order, not augmented, prepared as the training images are.
 
-    Where batches are of something else than images, such as triplets, so are these. `train` are as many training
-    images as there are held-out ones, of all where nothing is held out.
+    Where batches are of something else than images, such as triplets, so are these.
+    """
+    return batches.in_order(prepared(part_of(which, data)))
+
+
+def part_of(which: str, data: Dataset) -> Split:
+    """Return the examples that a recipe names: `val`, `val:1000`, `train` (as many as are held out) or `train:all`.
 
     Raises:
         ParameterError: the data set has no such part.
@@ -251,13 +266,16 @@ def held_out(which: str, data: Dataset, batches: Batches, prepared: Callable[[Sp
     split = getattr(data, name)
     if split is None:
         raise ParameterError(f"{data.name} has no {name} set; leave it out of evaluate and final.")
+    if count.isdecimal():
+        return split[: int(count)]
     other = data.val or data.test
-    most = int(count) if count else len(other) if name == "train" and other else len(split)
-    return batches.in_order(prepared(split[:most]))
+    return split[: len(other)] if name == "train" and other and count != "all" else split
 
 
 parts.register(
-    "loop", "torch", code=("from cifar_utils.train.loop import fit, evaluate", begin, held_out, parts.batch_options)
+    "loop",
+    "torch",
+    code=("from cifar_utils.train.loop import fit, evaluate", begin, held_out, part_of, parts.batch_options),
 )(one_network)
 
 
