@@ -100,7 +100,8 @@ def _trainings(args) -> int | None:
         if args.key:
             return queue.work_on(args.profile, names, args.key)
         left = queue.work(args.profile, names, args.time_budget)
-        print("All are there." if not left else f"{left} trainings left.")
+        if left is not None:
+            print(f"{left} training{'s' * (left > 1)} left." if left else "All are there.")
     else:
         names = [verb, *rest] if args.what and verb != "list" else rest
         for line in queue.listing(args.profile, names or runner.notebooks()):

@@ -74,9 +74,9 @@ def take_in(path: Path) -> tuple[int, int]:
                     new += 1
                 else:
                     print(f"{key} in {path.name} is not whole, and does not count.", file=sys.stderr)
-    except (tarfile.TarError, FileNotFoundError, IsADirectoryError) as error:
+    except (tarfile.TarError, FileNotFoundError, IsADirectoryError):
         raise ParameterError(
-            f"{path} is no whole archive of trainings ({error}); make one with trainings export FILE."
+            f"{path} is no whole archive of trainings, so nothing was taken in; make one with trainings export FILE."
         ) from None
     except OSError as error:
         raise RunError(

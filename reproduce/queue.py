@@ -17,6 +17,7 @@ from cifar_utils import environment
 from cifar_utils.device import autocast_dtype, pick_device
 from cifar_utils.errors import CifarUtilsError, ParameterError, RunError
 from cifar_utils.files.sources import locate
+from cifar_utils.train import parts
 from cifar_utils.train import training as one
 from cifar_utils.train.recipe import Recipe, from_canonical
 from cifar_utils.train.records import is_current
@@ -103,7 +104,10 @@ class Speeds:
                     locate(recipe.data, None, download=False)  # a list waits for no network
             except CifarUtilsError:  # images of the same size, but fewer
                 short = short.but(sample=True, images=None, validation=None, batch=min(short.batch, 64))
-            seconds = lambda n: one.train(short, 0, self.store.device, steps=n).history.seconds  # noqa: E731
+            at_once = getattr(parts.find("loop", recipe.loop), "usually", 1)
+            pairs = [(short, seed) for seed in range(at_once)]
+            # of several at once each tells its share
+            seconds = lambda n: one.train_many(pairs, self.store.device, steps=n)[0].history.seconds  # noqa: E731
             # what happens once, at the first step, does not count; nor does what else the machine is doing
             per_step = max(min(seconds(5), seconds(5)) - min(seconds(1), seconds(1)), 1e-6) / 4
         except CifarUtilsError:
@@ -206,8 +210,8 @@ def own_jobs(profile: str, names: Sequence[str], least: float = OWN_JOB) -> dict
     return found
 
 
-def work(profile: str, names: Sequence[str], budget: float | None = None) -> int:
-    """Train what the chapters need and is not there, until it is done or the time is up; return how many are left.
+def work(profile: str, names: Sequence[str], budget: float | None = None) -> int | None:
+    """Train what the chapters need and is not there, until it is done or the time is up.
 
     Safe to kill at any moment, and to start twice: a training goes on from its last epoch, and what another process
     is training is left to it.
@@ -217,6 +221,9 @@ def work(profile: str, names: Sequence[str], budget: float | None = None) -> int
         names: chapters.
         budget: seconds.
 
+    Returns:
+        How many are left; None where the time was up before that was known.
+
     Raises:
         ParameterError: no such chapter, or its recipes cannot be read.
         RunError: at least one training failed; named, after all others.
@@ -224,7 +231,7 @@ def work(profile: str, names: Sequence[str], budget: float | None = None) -> int
     kept, failed = store(pick_device("auto")), []
     tried: set[str] = set()
     done: set[str] = set()
-    left: list[Status] = []
+    left: list[Status] | None = None
     with _time_limit(budget):
         try:
             left = in_order(profile, names)
@@ -237,8 +244,8 @@ def work(profile: str, names: Sequence[str], budget: float | None = None) -> int
         except TimeUp:
             print("The time is up; the next call goes on from the last epochs saved.", flush=True)
     if failed:
-        raise RunError(f"{len(failed)} trainings failed: " + "; ".join(failed))
-    return len({status.job.key for status in left} - done)
+        raise RunError(f"{len(failed)} training{'s' * (len(failed) > 1)} failed: " + "; ".join(failed))
+    return None if left is None else len({status.job.key for status in left} - done)
 
 
 def work_on(profile: str, names: Sequence[str], key: str) -> None:
