@@ -7,6 +7,7 @@ A loop is registered as a part, and called with trainings that differ only in wh
 
 - `many`: it gets several (recipe, seed) and returns as many `Trained`, whose histories have their share of the
   seconds; without it, one `recipe, seed` and returns one `Trained`.
+- `usually`: how many are trained at once as a rule, for estimates of the time that one takes.
 - `varies`: fields (`seed`, `model`), or options of parts (`optimizer.lr`), in which they may differ.
 - `knows`: fields of a recipe that it heeds beside `training.EVERY_LOOP`; recipes with others are refused.
 - `code`: functions, and lines of imports from the package, that decide its numbers beside its own source.
@@ -45,6 +46,7 @@ def member(training: Training) -> nn.Module:
     varies=("seed", "optimizer.lr", "optimizer.weight_decay"),
     knows=("start", "precision", "every_step"),
     most=250,
+    usually=16,
     code=("from cifar_utils.train.stacked import fit, evaluate", part_of, parts.batch_options),
     restore=member,
 )
