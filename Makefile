@@ -19,7 +19,7 @@ help:
 	@echo "make reproduce PROFILE=smoke    execute every notebook, render these runs into _build/PROFILE"
 	@echo "     PROFILE=quick|full         real data on two CPU cores | on one GPU; ONLY=notebook for one"
 	@echo "make test                       unit tests and every notebook at its defaults"
-	@echo "make test-slurm                 notebooks as jobs of Slurm: cancelled, requeued, out of time"
+	@echo "make test-slurm                 notebooks and trainings as jobs of Slurm: cancelled, requeued, out of time"
 	@echo "make bench                      measure speed, write results/benchmarks.json"
 	@echo "make publish PROFILE=quick      copy finished runs into the book, refresh the README's table"
 	@echo "make lint                       ruff mends what it can, pyright says what types do not fit"
