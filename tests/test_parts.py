@@ -12,12 +12,12 @@ from cifar_utils.train.training import begin
 CPU = torch.device("cpu")
 
 
-def rates_and_momenta(schedule: Part, optimizer: Part, steps: int, epochs: int):
-    """Return both at every step."""
+def rates_and_momenta(schedule: Part, optimizer: Part, steps: int, epochs: int, count: int | None = None):
+    """Return both at every step, or at the first `count`."""
     made = parts.build("optimizer", optimizer, [torch.zeros(1, requires_grad=True)])
     moving, every = parts.build("schedule", schedule, made, steps, epochs)
     found = []
-    for step in range(steps * epochs):
+    for step in range(count or steps * epochs):
         group = made.param_groups[0]
         found.append((group["lr"], group.get("momentum", group.get("betas", [0])[0])))
         made.step()
@@ -36,6 +36,11 @@ def test_one_cycle_moves_momentum_against_the_rate(optimizer):
     rates, momenta = rates_and_momenta(Part("one cycle"), optimizer, 10, 4)
     assert (min(momenta), max(momenta)) == (pytest.approx(0.85), pytest.approx(0.95))
     assert rates.index(max(rates)) == momenta.index(min(momenta))
+
+
+def test_one_cycle_ends_with_the_last_iteration_of_a_short_epoch():
+    rates, _ = rates_and_momenta(Part("one cycle", total=38), SGD(0.4), 10, 4, count=38)
+    assert rates[37] == pytest.approx(0, abs=1e-5) and rates[30] > 0.02
 
 
 def test_warm_restarts_begin_anew_at_the_optimizers_rate():

@@ -172,12 +172,13 @@ def cosine(optimizer, steps: int, epochs: int):
 
 
 @register("schedule", "one cycle")
-def one_cycle(optimizer, steps: int, epochs: int, rise: float = 0.25, extra: int = 0):
+def one_cycle(optimizer, steps: int, epochs: int, rise: float = 0.25, extra: int = 0, total: int | None = None):
     """Warm up for the share `rise` of all steps, then down to zero; the optimizer's rate is the highest.
 
-    Momentum, where there is any, goes the other way, from 0.95 to 0.85 and back.
+    Momentum, where there is any, goes the other way, from 0.95 to 0.85 and back. `total` is for recipes that give
+    iterations, whose last epoch may be a short one.
     """
-    total = steps * epochs + extra
+    total = (total or steps * epochs) + extra
     if total * rise == 1:  # PyTorch divides by rise * total - 1
         rise += 0.05
     top = [group["lr"] for group in optimizer.param_groups]
@@ -242,6 +243,7 @@ def _fitted(name: str, kind: type) -> None:
 
 
 register("prepare", "0..1")(lambda train: prepare.Scale())
+register("prepare", "-1..1")(lambda train: lambda split: Split(prepare.as_floats(split) * 2 - 1, split.y))
 register("prepare", "contrast")(lambda train, **options: prepare.ContrastNormalise(**options))
 _fitted("average image", prepare.AverageImage)
 _spectrum = lru_cache(maxsize=1)(prepare.spectrum)  # trainings that follow each other are often on the same images
