@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import linecache
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 
 #: The package whose code decides numbers. The engine around it checks, judges and draws tables.
 PACKAGE = Path(__file__).parent
+
+#: The package's texts as this process began: the code that it runs, whatever is written meanwhile.
+_TEXTS = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+for _path, _text in _TEXTS.items():  # `inspect.getsource` reads these; an entry without a time is never read anew
+    linecache.cache[str(_path)] = (len(_text), None, _text.splitlines(keepends=True), str(_path))
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file: of the package's own, as this process began."""
+    return _TEXTS[path] if path in _TEXTS else path.read_text(encoding="utf-8")
 
 
 def of_code(sources: Iterable[str], package: Path = PACKAGE) -> str:
@@ -40,6 +51,8 @@ def used_files(sources: Iterable[str], package: Path = PACKAGE) -> list[Path]:
 
 def _state(package: Path) -> str:
     """Return what changes when a file of the package is written, comes or goes: answers are remembered by it."""
+    if package == PACKAGE:
+        return "as this process began"
     files = ((path, path.stat()) for path in sorted(package.rglob("*.py")))
     return ",".join(f"{path}:{stat.st_mtime_ns}:{stat.st_size}" for path, stat in files)
 
@@ -57,7 +70,7 @@ def _used_files(sources: tuple[str, ...], package: Path, state: str) -> list[Pat
 
 @cache
 def _imported_by(path: Path, package: Path, state: str) -> set[Path]:
-    return _imported(path.read_text(encoding="utf-8"), path.parent, package)
+    return _imported(text_of(path), path.parent, package)
 
 
 def _imported(source: str, folder: Path, package: Path) -> set[Path]:
@@ -93,7 +106,7 @@ def _defining(module: Path, name: str, package: Path) -> set[Path]:
     face = module / "__init__.py"
     if not face.exists():
         return {module}
-    for node in _imports(face.read_text(encoding="utf-8")):
+    for node in _imports(text_of(face)):
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
             if any(name == (alias.asname or alias.name) for alias in node.names):
                 return {module.joinpath(*node.module.split("."))}
@@ -111,7 +124,7 @@ def _of_file(path: Path, stat) -> str:
 
 @cache
 def _remembered(path: Path, changed: int, size: int) -> str:
-    return hashlib.sha256(meaning(path.read_text(encoding="utf-8")).encode()).hexdigest()
+    return hashlib.sha256(meaning(text_of(path)).encode()).hexdigest()
 
 
 @lru_cache(maxsize=1024)

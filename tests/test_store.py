@@ -253,3 +253,19 @@ def test_a_network_can_start_from_another_training(store):
     theirs = store.get(encoder, 0, weights=True).model.state_dict()
     assert all(torch.equal(begun.encoder.state_dict()[k], v) for k, v in theirs.items())
     assert store.get(recipe, 0).record["final"]["val"]["accuracy"] >= 0
+
+
+def test_a_file_written_while_a_process_runs_does_not_change_what_it_says_it_ran():
+    code = (
+        "import sys; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(HERE)!r})\n"
+        "from cifar_utils import fingerprint\n"
+        "from cifar_utils.train import training as one\n"
+        "from tests.test_store import BASE\n"
+        "path = Path(one.__file__)\n"
+        "read = Path.read_text\n"
+        "Path.read_text = lambda self, *a, **k: 'x = (' if self.suffix == '.py' else read(self, *a, **k)\n"
+        "print(one.code_of(BASE))\n"
+    )
+    edited = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert edited.stdout.split() == [one.code_of(BASE)], edited.stderr
