@@ -12,7 +12,7 @@ from ..cards import Row
 from ..ledger import load_reports
 from ..params import PROFILES
 from ..verdict import Verdict
-from . import benchmarks, scoreboard
+from . import benchmarks, scoreboard, trainings_page
 from .edition import Edition
 
 #: What a profile ran on, in a few words.
@@ -123,6 +123,13 @@ def modules(_: Place, package: str) -> tuple[str, dict]:
     return "modules.md.j2", {"names": [f"{package}.{name}" for name in names]}
 
 
+def trainings(at: Place) -> tuple[str, dict]:
+    """All trainings that the chapters were made from."""
+    rows = trainings_page.rows(at.edition)
+    told = trainings_page.summary(rows) if rows else ""
+    return "trainings.html.j2", {"rows": rows, "summary": told, "address": at.address, "file": trainings_page.FILE}
+
+
 #: Every directive, by its name on a page.
 PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "tiles": tiles,
@@ -135,4 +142,5 @@ PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "chapters": chapters,
     "benchmarks": speed,
     "modules": modules,
+    "trainings": trainings,
 }
