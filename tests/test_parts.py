@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cifar_utils.data import Split, Whitening, load
+from cifar_utils.data import AverageImage, Split, load
 from cifar_utils.train import SGD, Adam, Part, Recipe, parts
 from cifar_utils.train.training import begin
 
@@ -53,11 +53,12 @@ def test_batches_of_the_first_images_are_prepared_by_all():
     data = load("cifar10", data="sample")
     recipe = Recipe(
         "cifar10", "rdfia", batch=8, epochs=1, sample=True,
-        prepare=Part("whitening", epsilon=0.1), draw=Part("passes over the first", images=16),
+        prepare="average image", draw=Part("passes over the first", images=16),
     )  # fmt: skip
     _, batches, prepared = begin(recipe, 0, data, CPU)
-    wanted = Whitening.fit(data.train, epsilon=0.1)(data.train[:16])
+    fitted = AverageImage.fit(data.train)
+    wanted = fitted(data.train[:16])
     seen = Split(*(torch.cat(each) for each in zip(*batches, strict=True)))
     assert len(batches) == 2 and sorted(seen.y.tolist()) == sorted(wanted.y.tolist())
     assert torch.equal(seen.x.sort(0).values, wanted.x.sort(0).values)
-    assert torch.equal(prepared(data.val).x, Whitening.fit(data.train, epsilon=0.1)(data.val).x)
+    assert torch.equal(prepared(data.val).x, fitted(data.val).x)
