@@ -327,13 +327,20 @@ def test_a_note_stands_below_the_title():
     assert as_page(executed(), record(), note="NOTE")["cells"][0]["source"] == "# A title\n\nNOTE\n\n\nText."
 
 
+class Application:
+    """What the extension needs of Sphinx."""
+
+    def __init__(self):
+        self.env = SimpleNamespace(temp_data={}, note_dependency=lambda path: None)
+
+
 def shown(project, **changed) -> tuple[str, str]:
     """Return the first cell of the chapter's page and its report's list, for a record that says this."""
     (project / "results" / f"{NOTEBOOK}.json").write_text(json.dumps(record(**changed)))
-    edition = Edition()
-    source = [edition.notebook(NOTEBOOK).read_text()]
-    env = SimpleNamespace(temp_data={}, note_dependency=lambda path: None)
-    sphinx_ext.show_present(SimpleNamespace(edition=edition, env=env), f"chapters/{NOTEBOOK}", source)
+    app = Application()
+    sphinx_ext._editions[app] = Edition()
+    source = [(project / "book/chapters" / f"{NOTEBOOK}.ipynb").read_text()]
+    sphinx_ext.show_present(app, f"chapters/{NOTEBOOK}", source)
     return json.loads(source[0])["cells"][0]["source"], part("chapters", "a1")
 
 
@@ -368,17 +375,16 @@ def test_a_page_that_is_not_current_says_so_below_its_title_and_why(project):
 
 
 def prepared(project, profile=""):
-    """Return the application and its configuration once the extension has prepared the book."""
+    """Return the configuration once the extension has prepared the book."""
     site_map = parse_toc_yaml(project / "_toc.yml")
     config = SimpleNamespace(reproduce_profile=profile, external_site_map=site_map, html_theme_options={})
-    app = SimpleNamespace()
-    sphinx_ext.prepare(app, config)
-    return app, config
+    sphinx_ext.prepare(Application(), config)
+    return config
 
 
 def test_absent_chapters_are_left_out_of_the_table_of_contents(project):
     before = toc_files(yaml.safe_load((project / "_toc.yml").read_text()))
-    _, config = prepared(project)
+    config = prepared(project)
     left = [file for file in before if not file.startswith("chapters/") or file == f"chapters/{NOTEBOOK}"]
     assert list(config.external_site_map) == sorted(left, key=list(config.external_site_map).index)
     assert config.external_site_map["reports/a1"].child_files() == [f"chapters/{NOTEBOOK}"]
@@ -400,12 +406,12 @@ def test_a_chapter_that_the_book_does_not_list_is_an_error(project, lacks, words
 @pytest.mark.parametrize(("sample", "words"), [(True, "say nothing about the reports"), (False, "profile quick")])
 def test_a_book_of_ones_own_runs_says_on_every_page_which_run_it_is(project, sample, words):
     (project / "runs/quick" / f"{NOTEBOOK}.json").write_text(json.dumps(record(sample=sample)))
-    assert words in prepared(project, "quick")[1].html_theme_options["announcement"]
+    assert words in prepared(project, "quick").html_theme_options["announcement"]
 
 
 def test_links_follow_the_repository_that_builds_the_book(project, monkeypatch):
     monkeypatch.setenv("GITHUB_REPOSITORY", "someone/fork")
-    assert prepared(project)[1].html_theme_options == {"repository_url": "https://github.com/someone/fork"}
+    assert prepared(project).html_theme_options == {"repository_url": "https://github.com/someone/fork"}
 
 
 def test_chapters_are_read_where_their_runs_are(project):
@@ -454,6 +460,22 @@ def test_without_jupyter_book_one_sentence_says_how_to_get_it(project, monkeypat
     monkeypatch.setattr(book, "find_spec", lambda name: None)
     with pytest.raises(RunError, match="pip install -r requirements.txt"):
         book.build(project / "out")
+
+
+def test_runs_of_ones_own_make_a_book_where_nothing_is_published(project):
+    shutil.rmtree(project / "book/chapters")
+    shutil.rmtree(project / "results")
+    (project / "claims").symlink_to(HERE / "claims")
+    (project / "_toc.yml").write_text((project / "_toc.yml").read_text().replace("      - file: api\n", ""))
+    text = {"cell_type": "markdown", "id": "t", "metadata": {}, "source": ["And [that](a1_q2_3_tsne.ipynb)."]}
+    notebook = executed(measuring("m", "a1.q1.off", "remove-cell"), text)
+    (project / "runs/quick" / f"{NOTEBOOK}.ipynb").write_text(json.dumps(notebook))
+    index = book.build_profile("quick")
+    page = (index.parent / "chapters" / f"{NOTEBOOK}.html").read_text()
+    assert "This page is of an earlier version" in page and "And that." in page
+    assert "Your own run at profile quick." in page and 'id="cell-m"' in page and "<p>old</p>" not in page
+    assert "1 of 23 planned" in index.read_text()
+    assert [path.name for path in index.parent.joinpath("chapters").iterdir()] == [f"{NOTEBOOK}.html"]
 
 
 @pytest.mark.parametrize("profile", ["smok", "full"])

@@ -30,28 +30,17 @@ def site(tmp_path_factory):
     if find_spec("jupyter_book") is None:
         pytest.skip("jupyter-book is not installed")
     out = tmp_path_factory.mktemp("site")
-    command = [
-        sys.executable,
-        "-c",
-        JUPYTER_BOOK,
-        "build",
-        ".",
-        "-n",
-        "-W",
-        "--keep-going",
-        "--path-output",
-        str(out),
-    ]
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", ".", "-n", "-W", "--keep-going", "--path-output", out]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CIFAR_UTILS")}
-    before = tracked_and_new()
+    before = files_of_the_book()
     done = subprocess.run(command, cwd=root(), env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    assert tracked_and_new() == before, "it writes nothing beside its pages"
+    assert files_of_the_book() == before, "it writes nothing beside its pages"
     return out / "_build" / "html"
 
 
-def tracked_and_new() -> set[Path]:
+def files_of_the_book() -> set[Path]:
     """Return the files of the folders that a book is made of."""
     return {path for folder in ("book", "results", "claims") for path in (root() / folder).rglob("*")}
 

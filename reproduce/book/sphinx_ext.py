@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -23,6 +24,7 @@ from cifar_utils.errors import CifarUtilsError
 
 from .. import versions
 from ..cards import render
+from . import trainings_page
 from .chapter_page import as_page, cell_anchors
 from .edition import PROFILE_VARIABLE, Edition
 from .parts import PARTS, Place
@@ -31,6 +33,7 @@ from .parts import PARTS, Place
 BANNER = "Your own run at profile {profile}{sample}. The published book is another one: make book."
 
 _CHAPTERS = "chapters/"
+_editions: WeakKeyDictionary[Sphinx, Edition] = WeakKeyDictionary()
 _CODE = [path for path in Path(__file__).parents[1].rglob("*") if path.suffix in (".py", ".j2")]
 
 
@@ -45,6 +48,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", find_chapters)
     app.connect("source-read", show_present)
     app.connect("doctree-read", mark_cells)
+    app.connect("build-finished", write_downloads)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
 
 
@@ -55,17 +59,19 @@ class Part(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Fill the part's template; HTML stands as it is, Markdown is read like the rest of the page."""
-        app = self.env.app
-        address = lambda docname: app.builder.get_relative_uri(self.env.docname, docname)  # noqa: E731
-        _note_sources(self.env, app.edition.sources())
+        edition = _editions[self.env.app]
+        _note_sources(self.env, edition.sources())
         try:
-            template, values = PARTS[self.name](Place(app.edition, address, self._store), *self.arguments)
+            template, values = PARTS[self.name](Place(edition, self._address, self._store), *self.arguments)
         except CifarUtilsError as error:
             raise self.error(str(error)) from error
         text = render(template, **values)
         if template.endswith(".html.j2"):
             return [nodes.raw("", text, format="html")]
         return self.parse_text_to_nodes(text)
+
+    def _address(self, docname: str) -> str:
+        return self.env.app.builder.get_relative_uri(self.env.docname, docname)
 
     def _store(self, name: str, png: bytes) -> str:
         path = Path(self.env.app.outdir).parent / name
@@ -80,18 +86,18 @@ def prepare(app: Sphinx, config: Config) -> None:
         ExtensionError: a chapter is in no table of contents or on no report's page, or a record cannot be read.
     """
     try:
-        app.edition = Edition(config.reproduce_profile)
-        _check_listed(app.edition, set(config.external_site_map))
+        edition = _editions[app] = Edition(config.reproduce_profile)
+        _check_listed(edition, set(config.external_site_map))
     except CifarUtilsError as error:
         raise ExtensionError(str(error)) from error
-    _leave_out(config.external_site_map, app.edition.records)
+    _leave_out(config.external_site_map, edition.records)
     options = config.html_theme_options
     if repository := os.environ.get("GITHUB_REPOSITORY"):
         options["repository_url"] = f"https://github.com/{repository}"
-    if app.edition.profile:
-        on_sample = any(record["sample"] for record in app.edition.records.values())
+    if edition.profile:
+        on_sample = any(record["sample"] for record in edition.records.values())
         sample = ", on sample data: these numbers say nothing about the reports" if on_sample else ""
-        options["announcement"] = BANNER.format(profile=app.edition.profile, sample=sample)
+        options["announcement"] = BANNER.format(profile=edition.profile, sample=sample)
 
 
 def _check_listed(edition: Edition, files: set[str]) -> None:
@@ -138,7 +144,7 @@ class Book(Project):
 
 def find_chapters(app: Sphinx) -> None:
     """Let Sphinx read the chapters of the edition."""
-    app.project = app.env.project = Book(app.project, app.edition)
+    app.project = app.env.project = Book(app.project, _editions[app])
 
 
 def show_present(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -146,13 +152,13 @@ def show_present(app: Sphinx, docname: str, source: list[str]) -> None:
     name = docname.removeprefix(_CHAPTERS)
     if name == docname:
         return
-    record, notebook = app.edition.records[name], json.loads(source[0])
-    why = app.edition.earlier.get(name)
+    edition = _editions[app]
+    record, why = edition.records[name], edition.earlier.get(name)
     note = versions.earlier_version_note(record, why) if why else ""
-    shown = as_page(notebook, record, app.edition.records, note)
-    app.env.temp_data["cell_anchors"] = cell_anchors(shown)
+    shown = as_page(json.loads(source[0]), record, edition.records, note)
     source[0] = json.dumps(shown)
-    _note_sources(app.env, app.edition.sources_of(name))
+    app.env.temp_data["cell_anchors"] = cell_anchors(shown)
+    _note_sources(app.env, edition.sources_of(name))
 
 
 def mark_cells(app: Sphinx, doctree: nodes.document) -> None:
@@ -161,6 +167,13 @@ def mark_cells(app: Sphinx, doctree: nodes.document) -> None:
     for cell in doctree.findall(nodes.container) if anchors else ():
         if cell.get("nb_element") == "cell_code":
             cell["ids"].append(anchors[cell["cell_index"]])
+
+
+def write_downloads(app: Sphinx, exception: Exception | None) -> None:
+    """Write the table of all trainings for a spreadsheet beside the pages."""
+    if exception is None and app.builder.format == "html":
+        table = trainings_page.as_csv(trainings_page.rows(_editions[app]))
+        (Path(app.outdir) / trainings_page.FILE).write_text(table, encoding="utf-8")
 
 
 def _note_sources(env: BuildEnvironment, paths: Iterable[Path]) -> None:
