@@ -1,6 +1,6 @@
 """Other ways to train a recipe than one network in PyTorch: networks in NumPy, and stacks of many at once.
 
-A loop is registered as a part, and called with trainings that differ only in what it says it can vary:
+A loop is registered as a part, and called with trainings that differ only in what it says it can vary::
 
     @parts.register("loop", "mine", many=True, varies=("seed", "optimizer.lr"), knows=("draw",), code=(helper,))
     def mine(pairs, device, *, checkpoint, progress, weights, steps, **options) -> list[Trained]: ...
