@@ -112,11 +112,12 @@ EVERY_LOOP = ("data", "model", "optimizer", "batch", "epochs", "images", "valida
 def together(pairs: Sequence[tuple[Recipe, int]]) -> list[list[tuple[Recipe, int]]]:
     """Return trainings in groups that their loop can train at once: alike but for what it says it can vary.
 
-    Of no more than it takes at most, so that little is lost when a run is killed.
+    Of no more than it takes at most, so that little is lost when a run is killed; those that others start from come
+    before these.
     """
     groups: dict[str, list[tuple[Recipe, int]]] = {}
     most: dict[str, int] = {}
-    for recipe, seed in pairs:
+    for recipe, seed in sorted(pairs, key=lambda pair: _depth(pair[0])):
         loop = parts.find("loop", recipe.loop)
         common = recipe.canonical(whole=True)
         if getattr(loop, "many", False):
@@ -127,12 +128,21 @@ def together(pairs: Sequence[tuple[Recipe, int]]) -> list[list[tuple[Recipe, int
                 else:
                     common.pop(what, None)
             common["seed"] = "any" if "seed" in loop.varies else seed
+            if "start" in loop.varies:
+                common["start"] = _depth(recipe)  # never at once with one that it starts from
         else:
             common["seed"] = seed
         key = json.dumps(common, sort_keys=True)
         groups.setdefault(key, []).append((recipe, seed))
         most[key] = getattr(loop, "most", len(pairs))
     return [group[i : i + most[key]] for key, group in groups.items() for i in range(0, len(group), most[key])]
+
+
+def _depth(recipe: Recipe) -> int:
+    """Return how many trainings come before one, each starting from the last, where its loop trains such at once."""
+    if not isinstance(recipe.start, Recipe) or "start" not in getattr(parts.find("loop", recipe.loop), "varies", ()):
+        return 0
+    return 1 + _depth(recipe.start)
 
 
 def one_network(
@@ -307,7 +317,7 @@ def _with_imports(function: Callable) -> str:
     if path is None:  # a notebook's cell: what it imports stands in the notebook, which has its own sum
         return source
     folder, lines = Path(path).parent, []
-    for node in ast.parse(Path(path).read_text(encoding="utf-8")).body:
+    for node in ast.parse(fingerprint.text_of(Path(path))).body:
         if isinstance(node, ast.ImportFrom) and node.level:
             base = folder if node.level == 1 else folder.parents[node.level - 2]
             inside = base.relative_to(fingerprint.PACKAGE.parent).parts + tuple((node.module or "").split("."))
