@@ -166,9 +166,9 @@ def milestones(optimizer, steps: int, epochs: int, at, gamma: float = 0.1):
 
 
 @register("schedule", "cosine")
-def cosine(optimizer, steps: int, epochs: int):
-    """Half a cosine, from the rate to zero, by epochs."""
-    return schedulers.CosineAnnealingLR(optimizer, epochs), "epoch"
+def cosine(optimizer, steps: int, epochs: int, by: str = "epoch"):
+    """Half a cosine, from the rate to zero, in as many parts as there are epochs or steps."""
+    return schedulers.CosineAnnealingLR(optimizer, epochs if by == "epoch" else steps * epochs), by
 
 
 @register("schedule", "one cycle")
