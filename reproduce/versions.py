@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from cifar_utils import fingerprint
 
@@ -108,6 +109,7 @@ def earlier_version_note(record: dict, why: str) -> str:
     """
     commit, when = record.get("environment", {}).get("commit", "unknown"), record["started"][:10]
     of = when if commit == "unknown" else f"commit {commit.rstrip('+')}, {when}"
+    why = re.sub(r"([\\`*_{}\[\]<>#|$~])", r"\\\1", why)  # it may quote code
     return (
         f"```{{warning}}\nThis page is of an earlier version ({of}): {why}. Its numbers and verdicts are of that run."
         f" Rerun: `python -m reproduce run {record['notebook']} --profile {record['profile']}`\n```"

@@ -174,12 +174,12 @@ def plan_trainings(names: Iterable[str], stale: list[str], profile: str, least: 
     Args:
         names: chapters that are wanted.
         stale: chapters that are not current; the others need no training any more.
-        profile: whose parameters. At `smoke` no training takes long.
+        profile: whose parameters. At `smoke` no training takes long, so they are counted only if `least` is given.
         least: seconds from which on a training is a job of its own; `queue.OWN_JOB` by default.
     """
     found: dict[str, list[str]] = {name: [] for name in names}
     to_run = [name for name in found if name in stale]
-    if profile != "smoke" and to_run:
+    if to_run and (profile != "smoke" or least is not None):
         from . import queue  # here: it needs PyTorch
 
         found |= queue.own_jobs(profile, to_run, queue.OWN_JOB if least is None else least)

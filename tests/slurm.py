@@ -1,4 +1,4 @@
-"""Two notebooks as jobs of Slurm through the shipped profile: cancelled, requeued, out of time, finished too late.
+"""Notebooks and a training as jobs of Slurm through the shipped profile: cancelled, requeued, out of time, too late.
 
 Run by `make test-slurm`, on a Slurm that is here, or as root on a private one of a node with two CPUs. What is
 asked: that work goes on from the last epoch, and ends in the very numbers of a run that nobody disturbed.
@@ -14,14 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
-FIRST, SECOND = "rdfia_cd_q26_schedules", "rdfia_cd_q29_dropout_batchnorm"
-EPOCHS = {FIRST: 3, SECOND: 16}  # enough to be caught in the middle
+FIRST, SECOND, THIRD = "rdfia_cd_q26_schedules", "rdfia_cd_q29_dropout_batchnorm", "a1_q1_softmax_regression"
+LONGER = {FIRST: ("epochs", 3), SECOND: ("epochs", 16), THIRD: ("search_epochs", 4000)}  # to be caught in the middle
 BEGAN = time.monotonic()
 DAEMONS = ("munged", "slurmctld", "slurmd")
 
@@ -133,56 +133,65 @@ def until(condition: Callable, seconds: float, what: str):
 
 
 def copy_project(target: Path) -> Path:
-    """Copy the project as it is now, with longer trainings in the two notebooks."""
+    """Copy the project as it is now, with longer trainings in its notebooks."""
     files = call("git", "-C", str(HERE), "ls-files", "-co", "--exclude-standard").splitlines()
     for file in files:
         if (HERE / file).is_file() and not file.startswith(("results/", "book/")):
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(HERE / file, target / file)
-    for name, epochs in EPOCHS.items():
+    for name, (parameter, epochs) in LONGER.items():
         path = target / "notebooks" / f"{name}.ipynb"
-        text, n = re.subn(r'"epochs: int = \d+', f'"epochs: int = {epochs}', path.read_text(encoding="utf-8"))
-        assert n == 1, f"{name} declares no epochs"
+        text, n = re.subn(
+            rf'"{parameter}: int = \d+', f'"{parameter}: int = {epochs}', path.read_text(encoding="utf-8")
+        )
+        assert n == 1, f"{name} declares no {parameter}"
         path.write_text(text, encoding="utf-8")
     return target
 
 
-def snakemake(project: Path, log: Path, *more: str) -> subprocess.Popen:
+def snakemake(project: Path, log: Path, config: tuple[str, ...], *more: str) -> subprocess.Popen:
     """Start the documented command, with what a user says about his cluster."""
     partition = call("sinfo", "-h", "-o", "%P").split()[0].rstrip("*")
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--config", "profile=smoke",
-               f"only={FIRST},{SECOND}", "--set-resources", f"notebook:slurm_partition={partition}", "notebook:gpu=0",
-               *more]  # fmt: skip
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--config", "profile=smoke", *config,
+               "--set-resources", *(f"{rule}:{what}" for rule in ("notebook", "training")
+                                    for what in (f"slurm_partition={partition}", "gpu=0")), *more]  # fmt: skip
     with log.open("w") as out:
         return subprocess.Popen(command, cwd=project, stdout=out, stderr=out)
 
 
 class Run:
-    """One notebook's files in a project."""
+    """One notebook's files in a project.
 
-    def __init__(self, project: Path, name: str):
-        self.project, self.runs, self.name = project, project / "runs" / "smoke", name
+    Args:
+        project: its folder.
+        name: the notebook.
+        keys: of its trainings, as an undisturbed run names them.
+    """
+
+    def __init__(self, project: Path, name: str, keys: Iterable[str] = ()):
+        self.project, self.runs, self.name, self.keys = project, project / "runs" / "smoke", name, list(keys)
         self.record = self.runs / f"{name}.json"
 
-    def jobs(self, states: str = "all") -> dict[str, str]:
-        """Return ids and states of its jobs, in the order of submission."""
+    def jobs(self, states: str = "all", rule: str = "") -> dict[str, str]:
+        """Return ids and states of its jobs, or of those of a training's, in the order of submission."""
         lines = call("squeue", "-h", f"--states={states}", "-S", "i", "-o", "%i|%T|%Z|%k").splitlines()
-        own = f"{self.project}|rule_notebook_wildcards_smoke_{self.name}"
+        own = f"{self.project}|{rule or f'rule_notebook_wildcards_smoke_{self.name}'}"
         return {job: now for job, now, where in (line.split("|", 2) for line in lines) if where == own}
 
-    def saved(self) -> list[Path]:
-        """Return its trainings' checkpoints, the one that was written last behind all others."""
-        files = list((self.runs / "checkpoints" / self.name).rglob("*.safetensors"))
-        return sorted(files, key=lambda p: p.stat().st_mtime_ns)
+    def begun(self) -> int:
+        """Return how many of its trainings have saved an epoch."""
+        store = self.project / "runs" / "trainings"
+        return sum(any((store / key).glob("state-*.safetensors")) for key in self.keys)
 
     def in_the_middle(self, trainings: int) -> str | None:
         """Return its running job where so many trainings have begun."""
         running = list(self.jobs("RUNNING"))
-        return running[0] if running and len(self.saved()) >= trainings else None
+        return running[0] if running and self.begun() >= trainings else None
 
-    def done_trainings(self) -> dict[Path, int]:
-        """Return when each training but the last was saved for the last time."""
-        return {path: path.stat().st_mtime_ns for path in self.saved()[:-1]}
+    def done_trainings(self) -> dict[str, int]:
+        """Return when each training that is finished was."""
+        records = {key: self.project / "runs" / "trainings" / key / "record.json" for key in self.keys}
+        return {key: path.stat().st_mtime_ns for key, path in records.items() if path.exists()}
 
     def results(self) -> tuple:
         record = json.loads(self.record.read_text())
@@ -194,16 +203,18 @@ def scenario(folder: Path) -> None:
     stuck, log, stuck_log = None, folder / "log", folder / "stuck.log"
     names = (FIRST, SECOND)
     command = [sys.executable, "-m", "reproduce", "run"]
-    alone = [subprocess.Popen([*command, name, "--threads", "1"], cwd=other) for name in names]
-    assert [p.wait() for p in alone] == [0, 0]
-    wanted = {name: Run(other, name).results() for name in names}
+    alone = [subprocess.Popen([*command, name, "--threads", "1"], cwd=other) for name in LONGER]
+    assert [p.wait() for p in alone] == [0, 0, 0]
+    wanted = {name: Run(other, name).results() for name in LONGER}
+    keys = {name: list(json.loads(Run(other, name).record.read_text())["trainings"]) for name in LONGER}
     said("undisturbed runs are there to compare with")
+    both = (f"only={FIRST},{SECOND}",)
     try:
-        stuck = snakemake(other, stuck_log, "--set-threads", "notebook=99", "--forceall")
-        main_run = snakemake(project, log)
+        stuck = snakemake(other, stuck_log, both, "--set-threads", "notebook=99", "--forceall")
+        main_run = snakemake(project, log, both)
         with ThreadPoolExecutor() as pool:
-            done = [pool.submit(cancelled_and_requeued, Run(project, FIRST)),
-                    pool.submit(out_of_time_and_just_over_it, Run(project, SECOND))]  # fmt: skip
+            done = [pool.submit(cancelled_and_requeued, Run(project, FIRST, keys[FIRST])),
+                    pool.submit(out_of_time_and_just_over_it, Run(project, SECOND, keys[SECOND]))]  # fmt: skip
         for each in done:
             each.result()
         until(lambda: main_run.poll() is not None, 300, "the end of snakemake")
@@ -211,7 +222,9 @@ def scenario(folder: Path) -> None:
         for name in names:
             run = Run(project, name)
             assert run.results() == wanted[name], f"{name} came to other numbers"
-            assert not run.saved(), "checkpoints are left behind"
+            assert not [p for p in (run.runs / "checkpoints").rglob("*") if p.is_file()], (
+                "checkpoints are left behind"
+            )
         said("both ended in the very numbers of the undisturbed runs, and left no checkpoints")
         states = {name: list(Run(project, name).jobs().values()) for name in names}
         assert states[FIRST].count("CANCELLED") == 1 and states[FIRST][-1] == "COMPLETED", states
@@ -222,6 +235,12 @@ def scenario(folder: Path) -> None:
         stuck.wait(60)
         assert not [j for name in names for j in Run(other, name).jobs("PENDING,RUNNING")], "jobs outlive Ctrl-C"
         said("Ctrl-C cancels the jobs")
+        main_run = snakemake(project, log, (f"only={THIRD}", "own_job=0"))
+        a_training_of_its_own(Run(project, THIRD, keys[THIRD]))
+        until(lambda: main_run.poll() is not None, 300, "the end of snakemake")
+        assert main_run.returncode == 0, "snakemake failed"
+        assert Run(project, THIRD).results() == wanted[THIRD], f"{THIRD} came to other numbers"
+        said(f"{THIRD} ended in the very numbers of the undisturbed run")
     except BaseException:
         for path in [log, stuck_log, *(project / ".snakemake" / "slurm_logs").rglob("*.log")]:
             print(f"---- {path.relative_to(folder)}", path.read_text() if path.exists() else "", sep="\n")
@@ -236,7 +255,7 @@ def scenario(folder: Path) -> None:
 def cancelled_and_requeued(run: Run) -> None:
     job = until(lambda: run.in_the_middle(2), 120, f"{run.name} in its second training")
     call("scancel", job)
-    before, begun = run.done_trainings(), len(run.saved())
+    before, begun = run.done_trainings(), run.begun()
     said(f"{run.name} cancelled in its training number {begun}")
     job = until(lambda: run.in_the_middle(begun + 1), 120, f"{run.name} in a training that it had not begun")
     assert run.done_trainings().items() >= before.items(), "finished trainings were done again"
@@ -244,10 +263,35 @@ def cancelled_and_requeued(run: Run) -> None:
     until(lambda: run.jobs()[job] == "PENDING", 60, "the requeued job in the queue")
     call("scontrol", "update", f"JobId={job}", "StartTime=now")  # by itself only after two minutes
     before = run.done_trainings()
-    said(f"{run.name} went on where it was, and was requeued in its training number {len(run.saved())}")
+    said(f"{run.name} went on where it was, and was requeued in its training number {run.begun()}")
     until(run.record.exists, 300, f"the record of {run.name}")
     assert run.done_trainings().items() >= before.items(), "finished trainings were done again"
     said(f"{run.name} went on where it was, and finished")
+
+
+def a_training_of_its_own(run: Run) -> None:
+    def in_the_middle() -> tuple[str, str] | None:
+        """Return a training that has begun and is not finished, with its running job."""
+        for key in run.keys:
+            folder = run.project / "runs" / "trainings" / key
+            if any(folder.glob("state-*.safetensors")) and not (folder / "record.json").exists():
+                if job := list(run.jobs("RUNNING", f"rule_training_wildcards_{key}")):
+                    return key, job[0]
+        return None
+
+    key, job = until(in_the_middle, 120, "a training that is a job of its own")
+    call("scancel", job)
+    said(f"training {key} cancelled in its middle")
+    _, again = until(lambda: (found := in_the_middle()) and found[1] != job and found, 120, "the same in a new job")
+    call("scontrol", "requeue", again)
+    until(lambda: run.jobs(rule=f"rule_training_wildcards_{key}")[again] == "PENDING", 60, "the requeued job")
+    call("scontrol", "update", f"JobId={again}", "StartTime=now")
+    assert not run.jobs(), "its notebook waits for it"
+    until((run.project / "runs" / "trainings" / key / "record.json").exists, 300, "its record")
+    finished = run.done_trainings()[key]
+    said(f"training {key} went on where it was, twice, and finished")
+    until(run.record.exists, 300, f"the record of {run.name}")
+    assert run.done_trainings()[key] == finished, "its notebook trained it again"
 
 
 def out_of_time_and_just_over_it(run: Run) -> None:
@@ -256,7 +300,7 @@ def out_of_time_and_just_over_it(run: Run) -> None:
     until(lambda: run.jobs()[job] == "TIMEOUT", 90, "the end of its time")  # Slurm looks twice a minute
     before = run.done_trainings()
     assert not run.record.exists(), f"{run.name} is too short for this test; give it more EPOCHS"
-    said(f"{run.name} hit its time limit in its training number {len(run.saved())}")
+    said(f"{run.name} hit its time limit in its training number {run.begun()}")
     until(run.record.exists, 300, f"the record of {run.name}")
     (job,) = run.jobs("RUNNING")
     call("scontrol", "update", f"JobId={job}", "EndTime=now")

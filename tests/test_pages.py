@@ -2,12 +2,14 @@
 
 import functools
 import http.server
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
+from html import unescape
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from cifar_utils.paths import root
+from reproduce import freshness
 from reproduce.book import scoreboard
 
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -112,9 +115,22 @@ def test_every_figure_says_what_it_shows_and_has_a_number(pages):
     assert not poor
 
 
-def test_every_chapter_that_is_published_has_a_page(pages):
-    for name in scoreboard.read_records(root() / "results"):
-        assert f"chapters/{name}.html" in pages
+def test_every_published_chapter_has_a_page_that_is_current_or_says_why_it_is_not(pages):
+    letters = lambda text: "".join(re.findall(r"\w", text))  # noqa: E731
+    for name, record in scoreboard.read_records(root() / "results").items():
+        text = letters(unescape(re.sub("<[^>]+>", "", pages[f"chapters/{name}.html"].text)))
+        why = freshness.why_stale(record, executed=json.loads((root() / f"book/chapters/{name}.ipynb").read_text()))
+        assert (letters("This page is of an earlier version") in text) == bool(why), f"{name}: {why or 'is current'}"
+        assert letters(why) in text, name
+
+
+def test_the_page_of_trainings_has_those_of_every_published_chapter_and_a_file_of_them(site, pages):
+    used = {
+        key for record in scoreboard.read_records(root() / "results").values() for key in record.get("trainings", {})
+    }
+    assert used <= pages["trainings.html"].ids
+    table = (site / "trainings.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0].startswith("key,chapters,") and {line.split(",")[0] for line in table[1:]} == used
 
 
 def test_no_page_shows_a_traceback_or_a_path_of_the_machine(pages):

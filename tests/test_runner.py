@@ -191,13 +191,13 @@ def test_store_keeps_outputs_only_where_nbval_compares(project):
     assert [source for source, _ in stored] == ["print('compared')"]
 
 
-def snakemake(project: Path) -> str:
+def snakemake(project: Path, *config: str, cores: int = 2) -> str:
     """Call snakemake with an interpreter, and in a project, whose paths have a space."""
     environment = project / "an environment"
     if not environment.exists():
         environment.symlink_to(sys.prefix)
-    command = [environment / "bin/python", "-m", "snakemake", "--snakefile", HERE / "Snakefile", "--cores", "2",
-               "--directory", project, "--config", "profile=smoke"]  # fmt: skip
+    command = [environment / "bin/python", "-m", "snakemake", "--snakefile", HERE / "Snakefile", "--cores",
+               str(cores), "--directory", project, "--config", *(config or ("profile=smoke",))]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOME": str(project)})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -228,6 +228,35 @@ def test_snakemake_reruns_an_edited_notebook_and_what_needs_it_and_nothing_else(
     snakemake(project)
     changed = {name for name, when in stamp().items() if when != before[name]}
     assert changed == {"a1_first", "a1_second", "a1_other"}
+
+
+RECIPES = """
+base = Recipe("cifar10", Part("tanh", hidden=8), SGD(lr), batch=64, epochs=2)
+ladder = run.train({"narrow": base, "wide": base.but(model=Part("tanh", hidden=16))}, seeds)
+"""
+
+
+def test_long_trainings_are_jobs_of_their_own_and_a_changed_sentence_is_none(project):
+    start = "from cifar_utils.train import SGD, Part, Recipe\nfrom reproduce import chapter\n"
+    path = write_notebook(project, "a1_long", start + "run = chapter.start('a1_long', globals(), 'q')", RECIPES,
+                          "print(ladder.accuracy('wide'))", "run.finish()", record=False)  # fmt: skip
+    notebook = nbformat.read(path, 4)
+    notebook.cells[2].metadata["tags"] = ["recipes"]
+    nbformat.write(notebook, path)
+    (project / "params/quick/a1_long.yml").write_text("data: sample\n")
+    config = ("profile=quick", "own_job=0")
+    told = snakemake(project, *config, cores=1)
+    store, runs = project / "runs/trainings", project / "runs/quick"
+    assert told.count("rule training:") == 2 == len(list(store.glob("*/record.json"))) and "rule notebook:" in told
+    assert "wide, seed 0" in told and "is there" in told
+    record = json.loads((runs / "a1_long.json").read_text())
+    assert set(record["trainings"]) == {p.parent.name for p in store.glob("*/record.json")}
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("A sentence that was mended."))
+    notebook.cells[-1].source += "  # and a comment"
+    nbformat.write(notebook, path)
+    assert "Nothing to be done" in snakemake(project, *config, cores=1)
+    assert "A sentence that was mended." in (runs / "a1_long.ipynb").read_text()
+    assert json.loads((runs / "a1_long.json").read_text()) == record
 
 
 def test_list_names_every_parameter(project, capsys):
