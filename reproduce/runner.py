@@ -171,6 +171,7 @@ def _execute(name: str, values: dict, folder: Path, threads: int | None) -> None
             engine_name=kernels.engine(),
             shutdown_kernel="immediate",  # its results are here, and it has nothing to tidy up
             start_timeout=180,
+            iopub_timeout=3600,  # outputs may come late on a machine with much else to do; 4 s pass for a dead kernel
             progress_bar=False,
             extra_arguments=["--log-level=ERROR"],  # ipykernel warns of its own default transport
         )
