@@ -143,7 +143,8 @@ def steps(recipe: Recipe) -> int:
     """Return how many steps a recipe takes, as far as can be said without its data."""
     if recipe.iterations:
         return recipe.iterations
-    count = recipe.draw.options.get("images") or recipe.images or one.size_of(recipe)
+    first = recipe.draw.options.get("images")
+    count = first if isinstance(first, int) else recipe.images or one.size_of(recipe)
     return (recipe.epochs or 0) * -(-count // recipe.batch)
 
 
@@ -259,9 +260,8 @@ def work_on(profile: str, names: Sequence[str], key: str) -> None:
         for job in plan(name, profile)[0]:
             if job.key == key:
                 print(f"{_label([job])}: begins, or is awaited", flush=True)
-                needs = {"weights": job.weights, "scores": job.scores}
-                (done,) = store(pick_device("auto")).get_many([(job.recipe, job.seed)], **needs)
-                print(f"{_label([job])}: is there, {done.seconds:.0f} s", flush=True)
+                store(pick_device("auto")).get_many([(job.recipe, job.seed)], weights=job.weights, scores=job.scores)
+                print(f"{_label([job])}: is there", flush=True)
                 return
     raise ParameterError(
         f"No chapter has a training {key} at profile {profile}; trainings NAME lists those of a chapter."
@@ -278,9 +278,9 @@ def _train(kept: Store, group: Sequence[Status], failed: list[str]) -> set[str]:
     label, seconds = _label([status.job for status in group]), sum(status.seconds for status in group)
     print(f"{label}: about {recipes.duration(seconds)}", flush=True)
     pairs = [(status.job.recipe, status.job.seed) for status in group]
-    needs = {need: any(getattr(status.job, need) for status in group) for need in ("weights", "scores")}
+    weights, scores = (any(getattr(status.job, need) for status in group) for need in ("weights", "scores"))
     try:
-        found = kept.get_many(pairs, **needs, wait=False)
+        found = kept.get_many(pairs, weights=weights, scores=scores, wait=False)
     except CifarUtilsError as error:
         failed.append(f"{label}: {error}")
         return set()

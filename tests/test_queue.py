@@ -177,7 +177,7 @@ def test_one_training_is_made_by_its_key_and_only_once(project, capsys):
     assert main([*RUN, "--key", key]) == 0 and list(records(folder)) == [key]
     before = records(folder)
     assert main(["trainings", "run", "--profile", "smoke", "--key", key]) == 0 and records(folder) == before
-    assert f"{NAME}, 12 units, seed 3 ({key}): is there, " in capsys.readouterr().out
+    assert f"{NAME}, 12 units, seed 3 ({key}): is there\n" in capsys.readouterr().out
 
 
 def test_the_list_says_what_is_there_and_how_long_the_rest_takes(project, capsys):

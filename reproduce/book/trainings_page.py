@@ -63,7 +63,7 @@ class TrainingRow:
         evaluations = self.record["history"]["evaluations"]
         ends = {name: (found["accuracy"] or [None])[-1] for name, found in evaluations.items()}
         ends |= {name: found.get("accuracy") for name, found in self.record["final"].items()}
-        return {name: 100 * ends[name] for name in _SETS if ends.get(name) is not None}
+        return {name: 100 * end for name in _SETS if (end := ends.get(name)) is not None}
 
     @cached_property
     def curve(self) -> dict:
