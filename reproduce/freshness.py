@@ -1,8 +1,8 @@
 """Whether a result is what the project would give now: one answer for runner, Snakemake, publisher, book and tests.
 
 A changed sentence, comment or layout changes nothing, and a changed claim is judged anew from what was measured.
-Changed code of a cell, of what its imports use, or of a training, changed parameters, and a claim that was not
-measured make a result stale.
+Changed code of a cell, of what its imports use, or of a training, changed parameters, a changed number of the report
+that the experiment itself used, and a claim that was not measured make a result stale.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def why_stale(record: dict, parameters: dict | None = None, executed: dict | Non
         if executed is None:
             return "code of its cells, or code of cifar_utils that they use, was changed"
         return versions.code_changes(executed, name) or "code of cifar_utils that it uses was changed"
-    asked = {claim.id for claim in load_claims().values() if claim.notebook == name}
+    ledger = load_claims()
+    for claim, value in record.get("printed", {}).items():
+        if claim not in ledger or ledger[claim].value != value:
+            return f"it used the report's number for {claim}, {value:g}, which is another one in the ledger now"
+    asked = {claim.id for claim in ledger.values() if claim.notebook == name}
     if missing := sorted(asked - set(record["measurements"])):
         return f"it did not measure {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")
     for key in record.get("trainings", {}):

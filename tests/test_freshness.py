@@ -80,6 +80,14 @@ def test_code_parameters_and_what_was_not_measured_make_a_run_stale(project, run
     assert freshness.why_stale(run).startswith(why)
 
 
+def test_a_number_of_the_report_that_the_experiment_used_is_a_part_of_it(project, run):
+    used = {**run, "printed": {"a1.q1.accuracy": 38}}
+    assert freshness.why_stale(used) == ""
+    change(project / "claims/a1.yml", "value: 38\n", "value: 12\n")
+    assert freshness.why_stale(used).startswith("it used the report's number for a1.q1.accuracy, 38, which is another")
+    assert freshness.why_stale(run) == ""
+
+
 def test_an_executed_notebook_tells_which_cell_was_changed(project, run):
     executed = notebook(PARAMETERS, *CELLS)
     change(project / "cifar_utils/deep.py", "y = 1", "y = 2")
