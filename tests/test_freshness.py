@@ -84,7 +84,9 @@ def test_a_number_of_the_report_that_the_experiment_used_is_a_part_of_it(project
     used = {**run, "printed": {"a1.q1.accuracy": 38}}
     assert freshness.why_stale(used) == ""
     change(project / "claims/a1.yml", "value: 38\n", "value: 12\n")
-    assert freshness.why_stale(used).startswith("it used the report's number for a1.q1.accuracy, 38, which is another")
+    assert freshness.why_stale(used).startswith(
+        "it used the report's number for a1.q1.accuracy, 38, which is another"
+    )
     assert freshness.why_stale(run) == ""
 
 
