@@ -155,6 +155,10 @@ class Rows(HTMLParser):
             self.links.setdefault(self._row, []).append(found["href"])
         self._in_badge = tag == "span" and "cu-badge" in found.get("class", "")
 
+    def handle_endtag(self, tag):
+        if tag == "tr":
+            self._row = None
+
     def handle_data(self, data):
         if self._row and self._in_badge:
             self.verdicts[self._row], self._in_badge = data, False
