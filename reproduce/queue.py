@@ -143,8 +143,8 @@ def steps(recipe: Recipe) -> int:
     """Return how many steps a recipe takes, as far as can be said without its data."""
     if recipe.iterations:
         return recipe.iterations
-    first = recipe.draw.options.get("images")
-    count = first if isinstance(first, int) else recipe.images or one.size_of(recipe)
+    told = (part.options.get("images") for part in (recipe.draw, recipe.select) if part)
+    count = next((n for n in told if isinstance(n, int)), None) or recipe.images or one.size_of(recipe)
     return (recipe.epochs or 0) * -(-count // recipe.batch)
 
 
