@@ -10,6 +10,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 #: The package whose code decides numbers. The engine around it checks, judges and draws tables.
+#:
+#: :meta hide-value:
 PACKAGE = Path(__file__).parent
 
 #: The package's texts as this process began: the code that it runs, whatever is written meanwhile.
