@@ -74,7 +74,7 @@ def test_a_row_carries_its_curve(edition):
 
 
 def test_what_has_no_accuracy_is_drawn_by_its_loss_and_long_curves_are_thinned():
-    row = trainings_page.TrainingRow(made_up(train_accuracy=[], evaluations={}), ())
+    row = trainings_page.TrainingRow(made_up(train_accuracy=[0.0, 0.0, 0.0], evaluations={}), ())
     assert row.curve["what"] == "loss" and row.curve["lines"] == {"training batches": [[1, 2.0], [2, 1.5], [3, 1.0]]}
     for count in (2, 59, 60, 61, 1000, 1001):
         losses = [1 / (n + 1) for n in range(count)]

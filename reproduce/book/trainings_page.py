@@ -49,8 +49,10 @@ class TrainingRow:
         """How long, in epochs or in steps, as the recipe says it."""
         history = self.record["history"]
         if self.record["recipe"].get("epochs"):
-            return f"{len(history['train_loss']):,} epochs"
-        return f"{history['iterations']:,} steps"
+            count, what = len(history["train_loss"]), "epoch"
+        else:
+            count, what = history["iterations"], "step"
+        return f"{count:,} {what}{'s' * (count != 1)}"
 
     @property
     def took(self) -> str:
@@ -79,7 +81,8 @@ class TrainingRow:
 
 
 def _is_curve(values: list) -> bool:
-    return len(values) > 1 and any(value is not None for value in values)
+    """Whether a line says anything: one that stays where it was is that of what has no accuracy, such as triplets."""
+    return len({value for value in values if value is not None}) > 1
 
 
 def _thinned(values: list, scale: float) -> list:
