@@ -10,7 +10,7 @@ from cifar_utils.errors import DataError, ParameterError
 from cifar_utils.files import tensor_files
 from cifar_utils.scratch import network as scratch
 from cifar_utils.scratch.check import gradient_check
-from cifar_utils.scratch.fit import Job, evaluate, fit, fit_many
+from cifar_utils.scratch.fit import evaluate, fit, side_by_side
 from cifar_utils.scratch.network import L1, L2, Network
 from cifar_utils.scratch.optim import SGD, Adam
 
@@ -227,18 +227,51 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_run_starts_anew(tmp_path, dam
 def test_networks_trained_side_by_side_are_those_trained_alone():
     x, y = examples(100, np.float32)
     make = lambda seed: Network(SIZES, "relu", seed=seed)  # noqa: E731
-    jobs = [Job(make(s), SGD(0.1), epochs=2, batch_size=16, seed=s) for s in range(3)]
-    found = fit_many(jobs, x, y, evaluate_on={"train": (x, y)}, workers=2)
+    how = {"epochs": 2, "batch_size": 16, "evaluate_on": {"train": (x, y)}}
+
+    def one(seed):
+        network = make(seed)
+        return network, fit(network, SGD(0.1), x, y, seed=seed, **how)
+
+    found = side_by_side([(one, (seed,), {}) for seed in range(3)], workers=2)
     for seed, (network, history) in enumerate(found):
         alone = make(seed)
-        expected = fit(alone, SGD(0.1), x, y, epochs=2, batch_size=16, seed=seed, evaluate_on={"train": (x, y)})
+        expected = fit(alone, SGD(0.1), x, y, seed=seed, **how)
         assert history.train_loss == pytest.approx(expected.train_loss, rel=1e-6)
         assert history.evaluations["train"]["loss"] == pytest.approx(expected.evaluations["train"]["loss"], rel=1e-6)
         np.testing.assert_allclose(network.parameters[0], alone.parameters[0], rtol=1e-4, atol=1e-6)
-    here = fit_many(jobs[:1], x, y, workers=1)
-    assert here[0][0] is jobs[0].network
+    assert side_by_side([(one, (0,), {})], workers=1)[0][1].train_loss == found[0][1].train_loss
     with pytest.raises(ParameterError, match="workers is -1"):
-        fit_many(jobs, x, y, workers=-1)
+        side_by_side([(one, (0,), {})], workers=-1)
+
+
+def test_marks_take_the_place_of_epochs():
+    x, y = examples(100, np.float32)
+    make = lambda: Network(SIZES, "relu", seed=3)  # noqa: E731
+    how = {"batch_size": 7, "seed": 5, "evaluate_on": {"train": (x, y)}}
+    history = fit(network := make(), SGD(0.1), x, y, marks=(3, 10), **how)
+    by_hand, rng = make(), np.random.default_rng(5)
+    for _ in range(10):
+        index = rng.integers(100, size=7)
+        by_hand.loss(x[index], y[index])
+        SGD(0.1).step(by_hand.parameters, by_hand.gradients)
+    np.testing.assert_array_equal(network.parameters[0], by_hand.parameters[0])
+    assert history.iterations == 10 and len(history.train_loss) == 2
+    assert history.evaluations["train"]["accuracy"][-1] == evaluate(by_hand, x, y)[1]
+
+
+def test_what_is_watched_is_the_gradient_of_all_and_the_penalty_in_the_loss():
+    x, y = examples(20, np.float64)
+    network = Network(SIZES, "tanh", penalties=[L1(0.01)], seed=1, dtype=np.float64)
+    by_hand = Network(SIZES, "tanh", penalties=[L1(0.01)], seed=1, dtype=np.float64)
+    history = fit(network, SGD(0.1), x, y, epochs=1, batch_size=20, watch=True, keep_first=2)
+    loss, _ = by_hand.loss(x, y)
+    norm = np.linalg.norm(np.concatenate([g.ravel() for g in by_hand.gradients]))
+    assert history.step_loss == pytest.approx([loss]) and history.gradient_norm == pytest.approx([norm])
+    weights = np.concatenate([p.ravel() for p in by_hand.parameters[::2]])
+    assert history.penalty == pytest.approx([0.01 * np.abs(weights).sum()])
+    begun = fit(Network(SIZES, "tanh", seed=1), SGD(0.1), x, y, epochs=3, batch_size=4, keep_first=8, steps=2)
+    assert len(begun.step_loss) == 2 and not begun.train_loss
 
 
 def test_a_run_that_diverges_ends():

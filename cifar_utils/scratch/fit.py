@@ -1,7 +1,7 @@
 """The loop around `scratch`: epochs of steps, measured after each, and continued where they were killed.
 
-Small networks do not fill two cores with one product of matrices, but two networks do: `fit_many`
-trains each in a process of its own, with one thread.
+Small networks do not fill two cores with one product of matrices, but two networks do: `side_by_side` trains each in
+a process of its own, with one thread.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.random import default_rng
+from numpy.random import Generator, default_rng
 
 from ..errors import ParameterError
 from ..files import tensor_files
@@ -30,6 +31,10 @@ class History:
     Attributes:
         train_loss, train_accuracy: running means over the epoch's own batches, penalties included in the loss.
         evaluations: for each named set, `{"loss": [...], "accuracy": [...]}`, without penalties.
+        step_loss: of the first `keep_first` steps.
+        gradient_norm: mean norm of all gradients together over the epoch's steps, where `fit` was to `watch`.
+        penalty: mean share of the penalties in the loss, likewise.
+        iterations: how many steps were made.
         seconds: wall-clock time of the run.
         outcome: `running`, `finished` or `diverged`.
     """
@@ -37,20 +42,12 @@ class History:
     train_loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     evaluations: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    step_loss: list[float] = field(default_factory=list)
+    gradient_norm: list[float] = field(default_factory=list)
+    penalty: list[float] = field(default_factory=list)
+    iterations: int = 0
     seconds: float = 0.0
     outcome: str = "running"
-
-
-@dataclass
-class Job:
-    """One run of `fit_many`; the fields are the arguments of `fit`."""
-
-    network: Network
-    optimizer: SGD | Adam
-    epochs: int
-    batch_size: int
-    seed: int = 0
-    checkpoint: Path | None = None
 
 
 def evaluate(network: Network, x: Array, y: Array, at_once: int = 2000) -> tuple[float, float]:
@@ -64,17 +61,38 @@ def evaluate(network: Network, x: Array, y: Array, at_once: int = 2000) -> tuple
 
 
 def fit(
-    network: Network, optimizer: SGD | Adam, x: Array, y: Array, *, epochs: int, batch_size: int, seed: int = 0,
-    evaluate_on: dict[str, tuple[Array, Array]] | None = None, checkpoint: Path | None = None,
-) -> History:  # fmt: skip
+    network: Network,
+    optimizer: SGD | Adam,
+    x: Array,
+    y: Array,
+    *,
+    batch_size: int,
+    epochs: int = 0,
+    marks: Sequence[int] = (),
+    seed: int | Sequence[int] = 0,
+    evaluate_on: dict[str, tuple[Array, Array]] | None = None,
+    inputs: Callable[[Array, Generator], Array] | None = None,
+    watch: bool = False,
+    keep_first: int = 0,
+    steps: int | None = None,
+    checkpoint: Path | None = None,
+) -> History:
     """Train in place on batches in a new order every epoch; a loss that is no number ends the run as `diverged`.
 
     Args:
         network, optimizer: what learns, and how.
         x, y: inputs (N, D) of the network's dtype, labels int64 (N,).
-        epochs, batch_size: passes over the examples, and examples a step.
-        seed: epoch e takes its order and its dropout from (seed, e) alone.
+        batch_size: examples a step.
+        epochs: passes over the examples.
+        marks: numbers of steps, in the place of epochs: every batch is drawn anew from all examples, and what
+            happens after every epoch happens after so many steps.
+        seed: one number or several; epoch e takes its order and its dropout from (seed, e) alone.
         evaluate_on: sets (x, y) to measure after every epoch, by name.
+        inputs: makes a batch's inputs from the indices of its examples and the epoch's generator, for random
+            changes of them; `x[index]` by default.
+        watch: measure norms of gradients and the penalties, too.
+        keep_first: keep the losses of so many first steps.
+        steps: end after so many, measuring nothing: to compare a beginning.
         checkpoint: file written after every epoch; a run that finds it continues where it was killed. A damaged
             one is put aside, and the run starts anew.
 
@@ -86,36 +104,57 @@ def fit(
     if x.shape != (len(y), sizes[0]) or not 0 <= y.min() <= y.max() < sizes[-1]:
         raise ParameterError(f"Inputs {x.shape} with labels {y.shape} in {y.min()}..{y.max()} do not fit a network "
                              f"of sizes {sizes}; expected (N, {sizes[0]}) and 0..{sizes[-1] - 1}.")  # fmt: skip
-    if batch_size < 1 or epochs < 1:
+    length = epochs or len(marks)
+    if batch_size < 1 or length < 1:
         raise ParameterError(f"batch_size is {batch_size} and epochs {epochs}; expected 1 or more of both.")
     x = x.astype(network.dtype, copy=False)
+    own = [seed] if isinstance(seed, int) else [*seed]
     history = _resume(network, optimizer, checkpoint)
-    if history.outcome == "finished" and len(history.train_loss) < epochs:
+    if history.outcome == "finished" and len(history.train_loss) < length:
         history.outcome = "running"
     before, started = history.seconds, time.perf_counter()
+    anywhere = default_rng(seed)
     while history.outcome == "running":
         epoch = len(history.train_loss)
-        order = default_rng([seed, epoch]).permutation(len(y))
-        network.reseed(seed, epoch)
-        total = hits = 0.0
+        network.reseed(*own, epoch)
+        if marks:
+            rng, count = anywhere, marks[epoch] - (marks[epoch - 1] if epoch else 0)
+            batches = (rng.integers(len(y), size=batch_size) for _ in range(count))
+        else:
+            rng = default_rng([*own, epoch])
+            batches = iter(parts(rng.permutation(len(y)), batch_size))
+        seen = total = hits = 0.0
+        watched = []
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is noticed below
-            for start in range(0, len(y), batch_size):
-                index = order[start : start + batch_size]
+            for index in batches if steps is None else islice(batches, steps - history.iterations):
                 labels = y[index]
-                loss, z = network.loss(x[index], labels)
+                loss, z = network.loss(x[index] if inputs is None else inputs(index, rng), labels)
+                if watch:
+                    squares = sum(float(np.vdot(g, g)) for g in network.gradients)
+                    watched.append((math.sqrt(squares), network.penalty()))
                 optimizer.step(network.parameters, network.gradients)
                 total += loss * len(labels)
                 hits += int((z.argmax(1) == labels).sum())
+                seen += len(labels)
+                if history.iterations < keep_first:
+                    history.step_loss.append(loss)
+                history.iterations += 1
+            if steps is not None and history.iterations >= steps:
+                return history
             found = {name: evaluate(network, *part) for name, part in (evaluate_on or {}).items()}
-        history.train_loss.append(total / len(y))
-        history.train_accuracy.append(hits / len(y))
+        history.train_loss.append(total / seen)
+        history.train_accuracy.append(hits / seen)
+        if watch:
+            norm, penalty = np.mean(watched, 0).tolist()
+            history.gradient_norm.append(norm)
+            history.penalty.append(penalty)
         for name, (loss, accuracy) in found.items():
             entry = history.evaluations.setdefault(name, {"loss": [], "accuracy": []})
             entry["loss"].append(loss)
             entry["accuracy"].append(accuracy)
         if not all(map(math.isfinite, [total, *(loss for loss, _ in found.values())])):
             history.outcome = "diverged"
-        elif epoch + 1 >= epochs:
+        elif epoch + 1 >= length:
             history.outcome = "finished"
         history.seconds = before + time.perf_counter() - started
         if checkpoint is not None:
@@ -142,24 +181,6 @@ def _resume(network: Network, optimizer: SGD | Adam, checkpoint: Path | None) ->
     return history or History()
 
 
-def fit_many(
-    jobs: Sequence[Job], x: Array, y: Array, *, evaluate_on: dict[str, tuple[Array, Array]] | None = None,
-    workers: int = 0,
-) -> list[tuple[Network, History]]:  # fmt: skip
-    """Train every job's network on the same examples, as `fit` would, several at a time.
-
-    Args:
-        jobs: what to train, and how; with more than one worker their networks stay as they were.
-        x, y, evaluate_on: as for `fit`; processes share one copy of the arrays.
-        workers: how many train at once, each with one thread; 0 for one a core, 1 for none but this process.
-
-    Returns:
-        The trained network and its history, for each job in order.
-    """
-    calls = [(_run, (job, x, y, evaluate_on), {}) for job in jobs]
-    return side_by_side(calls, workers)
-
-
 def side_by_side(calls: Sequence[tuple[Callable, tuple, dict]], workers: int = 0) -> list:
     """Return the results of calls (function, arguments, named arguments), as `joblib.delayed` writes them.
 
@@ -180,9 +201,3 @@ def side_by_side(calls: Sequence[tuple[Callable, tuple, dict]], workers: int = 0
     with parallel_config(backend="loky", inner_max_num_threads=1), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="A worker stopped")  # and was replaced, to free its memory
         return list(Parallel(n_jobs=workers)(calls))
-
-
-def _run(job: Job, x: Array, y: Array, evaluate_on: dict | None) -> tuple[Network, History]:
-    settings = {k: getattr(job, k) for k in ("epochs", "batch_size", "seed", "checkpoint")}
-    history = fit(job.network, job.optimizer, x, y, evaluate_on=evaluate_on, **settings)
-    return job.network, history

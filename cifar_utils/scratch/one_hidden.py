@@ -9,16 +9,18 @@ Runs of several seeds or settings share nothing and go onto the cores side by si
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from tqdm import tqdm
 
 from .. import operations
 from ..errors import DataError, ParameterError
+from . import compiled
 
 #: Hidden activations and initialisations, in the order of the numbers that the loop knows them by.
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
@@ -43,6 +45,12 @@ class OneHidden:
     w2: np.ndarray
     b2: np.ndarray
     activation: str = "sigmoid"
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """Return scores (N, classes), before the softmax, of examples (N, inputs)."""
+        z = x @ self.w1 + self.b1
+        act = {"sigmoid": lambda z: 1 / (1 + np.exp(-z)), "tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}
+        return act[self.activation](z) @ self.w2.T + self.b2
 
     def copy(self) -> OneHidden:
         """Return the same network with weights of its own."""
@@ -88,6 +96,8 @@ class Course:
         train_accuracy, val_accuracy: shares in 0..1, float64 (epochs,).
         val_losses: cross-entropy of every validation example, float64 (epochs, N).
         network: the weights at the end.
+        step_loss: loss of each of the first steps, before it was taken.
+        seconds: wall-clock time of the run, in its thread.
     """
 
     train_loss: np.ndarray
@@ -96,6 +106,8 @@ class Course:
     val_accuracy: np.ndarray
     val_losses: np.ndarray = field(repr=False)
     network: OneHidden = field(repr=False)
+    step_loss: list[float] = field(default_factory=list, repr=False)
+    seconds: float = 0.0
 
 
 def initial(settings: Settings, inputs: int, classes: int) -> OneHidden:
@@ -127,7 +139,7 @@ def initial(settings: Settings, inputs: int, classes: int) -> OneHidden:
 
 def train(
     settings: Settings, x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray,
-    start: OneHidden | None = None,
+    start: OneHidden | None = None, keep_first: int = 0,
 ) -> Course:  # fmt: skip
     """Train one network, one example a step, and measure both sets after every epoch.
 
@@ -136,11 +148,13 @@ def train(
         x, x_val: examples, (N, inputs); anything that converts to float64.
         y, y_val: labels, (N,), 0 to classes - 1.
         start: weights to start from instead of `initial(settings, ...)`; they are copied.
+        keep_first: keep the losses of so many first steps.
 
     Raises:
         DataError: examples and labels that do not fit together.
         ParameterError: unknown names, or sizes below 1.
     """
+    started = time.perf_counter()
     x, y, x_val, y_val = _checked(x, y, x_val, y_val)
     if settings.optimizer not in OPTIMIZERS:
         raise ParameterError(f"optimizer is {settings.optimizer!r}; expected one of {', '.join(OPTIMIZERS)}.")
@@ -160,25 +174,33 @@ def train(
     accuracy, each = np.empty((settings.epochs, 2)), np.empty(len(y))
     train_loss, val_losses = np.empty(settings.epochs), np.empty((settings.epochs, len(y_val)))
     kind, adam, steps = ACTIVATIONS.index(net.activation), settings.optimizer == "adam", 0
+    step_loss: list[float] = []
     for epoch in range(settings.epochs):
         if settings.shuffle:
             order = rng.permutation(len(y))
-        if settings.batch == 1 and not adam:
-            _epoch(weights, *ink, y, order, settings.lr, settings.l2, kind)
-        else:
-            steps = _epoch_of_batches(weights, gradients, first, second, *ink, y, order, settings.batch, settings.lr,
-                                      settings.l2, kind, adam, steps)  # fmt: skip
-        accuracy[epoch, 0] = _evaluate(weights, *ink, y, kind, each)
+        # the first steps one by one, so that their losses can be told; then the rest of the epoch at once
+        alone = min(keep_first, -(-len(y) // settings.batch)) if epoch == 0 else 0
+        edges = [k * settings.batch for k in range(alone + 1)]
+        for some in [*(order[a:b] for a, b in pairwise(edges)), order[edges[-1] :]]:
+            if len(step_loss) < alone:
+                step_loss.append(_mean_loss(net, x[some], y[some]))
+            if settings.batch == 1 and not adam:
+                compiled.epoch(weights, *ink, y, some, settings.lr, settings.l2, kind)
+            else:
+                steps = compiled.epoch_of_batches(weights, gradients, first, second, *ink, y, some, settings.batch,
+                                          settings.lr, settings.l2, kind, adam, steps)  # fmt: skip
+        accuracy[epoch, 0] = compiled.evaluate(weights, *ink, y, kind, each)
         train_loss[epoch] = each.mean()
-        accuracy[epoch, 1] = _evaluate(weights, *ink_val, y_val, kind, val_losses[epoch])
+        accuracy[epoch, 1] = compiled.evaluate(weights, *ink_val, y_val, kind, val_losses[epoch])
     # pixels with ink are multiplied twice, forward and for their gradient; the second layer has three products
     operations.add(settings.epochs * settings.hidden * (4 * int(np.count_nonzero(x)) + 6 * len(y) * classes))
-    return Course(train_loss, val_losses.mean(1), accuracy[:, 0], accuracy[:, 1], val_losses, net)
+    return Course(train_loss, val_losses.mean(1), accuracy[:, 0], accuracy[:, 1], val_losses, net, step_loss,
+                  time.perf_counter() - started)  # fmt: skip
 
 
 def train_all(
     runs: Sequence[Settings], x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray,
-    threads: int | None = None, progress: str | None = None,
+    threads: int | None = None, progress: str | None = None, keep_first: int = 0,
 ) -> list[Course]:  # fmt: skip
     """Train all `runs` side by side, the largest first, and return their courses in the order given.
 
@@ -190,16 +212,21 @@ def train_all(
         x, y, x_val, y_val: as for `train`.
         threads: how many at once; by default the cores that this process may use.
         progress: label of a plain progress bar; None shows none.
+        keep_first: as for `train`.
     """
     data = _checked(x, y, x_val, y_val)
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = threads or usable_cores()
     costly_first = sorted(range(len(runs)), key=lambda i: -runs[i].hidden * runs[i].epochs)
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        waiting = {pool.submit(train, runs[i], *data): i for i in costly_first}
+        waiting = {pool.submit(train, runs[i], *data, keep_first=keep_first): i for i in costly_first}
         done = tqdm(as_completed(waiting), progress, len(runs), disable=progress is None, mininterval=5, ncols=80)
         courses = {waiting[run]: run.result() for run in done}
     return [courses[i] for i in range(len(runs))]
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def evaluate(net: OneHidden, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -207,8 +234,14 @@ def evaluate(net: OneHidden, x: np.ndarray, y: np.ndarray) -> tuple[float, float
     x, y, _, _ = _checked(x, y, x, y)
     each = np.empty(len(y))
     weights, kind = (net.w1, net.b1, net.w2, net.b2), ACTIVATIONS.index(net.activation)
-    accuracy = _evaluate(weights, *_nonzero(x), y, kind, each)
+    accuracy = compiled.evaluate(weights, *_nonzero(x), y, kind, each)
     return float(each.mean()), accuracy
+
+
+def _mean_loss(net: OneHidden, x: np.ndarray, y: np.ndarray) -> float:
+    scores = net.scores(x)
+    top = scores.max(1)
+    return float(np.mean(np.log(np.exp(scores - top[:, None]).sum(1)) + top - scores[np.arange(len(y)), y]))
 
 
 def _checked(x, y, x_val, y_val):
@@ -232,155 +265,3 @@ def _nonzero(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     rows, columns = np.nonzero(x)
     return np.searchsorted(rows, np.arange(len(x) + 1)), columns, x[rows, columns]
-
-
-# Sums may be taken in another order (so that they use the wide registers); NaN and infinity stay themselves.
-_fast = {"reassoc", "contract"}
-
-
-@njit(nogil=True, fastmath=_fast)
-def _forward(weights, columns, values, kind, hidden, logp):
-    """Write the hidden values and the log probabilities of one example."""
-    w1, b1, w2, b2 = weights
-    for j in range(hidden.size):
-        hidden[j] = b1[j]
-    for i in range(columns.size):
-        line, value = w1[columns[i]], values[i]
-        for j in range(hidden.size):
-            hidden[j] += value * line[j]
-    for j in range(hidden.size):
-        if kind == 0:
-            hidden[j] = 1.0 / (1.0 + np.exp(-hidden[j]))
-        elif kind == 1:
-            hidden[j] = np.tanh(hidden[j])
-        else:
-            hidden[j] = max(hidden[j], 0.0)
-    top, total = -np.inf, 0.0
-    for k in range(logp.size):
-        score = b2[k]
-        for j in range(hidden.size):
-            score += w2[k, j] * hidden[j]
-        logp[k] = score
-        top = max(top, score)
-    for k in range(logp.size):
-        total += np.exp(logp[k] - top)
-    top += np.log(total)
-    for k in range(logp.size):
-        logp[k] -= top
-
-
-@njit(nogil=True)
-def _slope(kind, h):
-    """Return an activation's derivative, from its value."""
-    if kind == 0:
-        return h * (1.0 - h)
-    if kind == 1:
-        return 1.0 - h * h
-    return 1.0 if h > 0.0 else 0.0
-
-
-@njit(nogil=True, fastmath=_fast)
-def _epoch(weights, first, columns, values, y, order, lr, l2, kind):
-    """Take one step of gradient descent for every example, in the order given; weights change in place."""
-    w1, b1, w2, b2 = weights
-    hidden, delta, logp = np.empty(b1.size), np.empty(b1.size), np.empty(b2.size)
-    keep = 1.0 - lr * l2
-    for n in order:
-        ink, value = columns[first[n] : first[n + 1]], values[first[n] : first[n + 1]]
-        _forward(weights, ink, value, kind, hidden, logp)
-        for j in range(b1.size):
-            delta[j] = 0.0
-        for k in range(b2.size):
-            error = np.exp(logp[k]) - (1.0 if k == y[n] else 0.0)  # derivative of cross-entropy by the score
-            b2[k] -= lr * error
-            for j in range(b1.size):
-                delta[j] += error * w2[k, j]  # by the old weight, before it moves
-                w2[k, j] = keep * w2[k, j] - lr * error * hidden[j]
-        for j in range(b1.size):
-            delta[j] *= lr * _slope(kind, hidden[j])
-            b1[j] -= delta[j]
-        if l2 != 0.0:
-            for i in range(w1.shape[0]):
-                for j in range(b1.size):
-                    w1[i, j] *= keep
-        for i in range(ink.size):
-            line, v = w1[ink[i]], value[i]
-            for j in range(b1.size):
-                line[j] -= v * delta[j]
-
-
-@njit(nogil=True, fastmath=_fast)
-def _epoch_of_batches(
-    weights, gradients, means, squares, first, columns, values, y, order, batch, lr, l2, kind, adam, steps
-):
-    """As `_epoch`, with a step for every `batch` examples; return how many steps were taken in all."""
-    w1, b1, w2, b2 = weights
-    g1, gb1, g2, gb2 = gradients
-    hidden, delta, logp = np.empty(b1.size), np.empty(b1.size), np.empty(b2.size)
-    for start in range(0, order.size, batch):
-        some = order[start : start + batch]
-        _begin(g1.ravel(), w1.ravel(), l2)
-        _begin(gb1, b1, 0.0)
-        _begin(g2.ravel(), w2.ravel(), l2)
-        _begin(gb2, b2, 0.0)
-        for n in some:
-            ink, value = columns[first[n] : first[n + 1]], values[first[n] : first[n + 1]]
-            _forward(weights, ink, value, kind, hidden, logp)
-            for j in range(b1.size):
-                delta[j] = 0.0
-            for k in range(b2.size):
-                error = (np.exp(logp[k]) - (1.0 if k == y[n] else 0.0)) / some.size
-                gb2[k] += error
-                for j in range(b1.size):
-                    delta[j] += error * w2[k, j]
-                    g2[k, j] += error * hidden[j]
-            for j in range(b1.size):
-                delta[j] *= _slope(kind, hidden[j])
-                gb1[j] += delta[j]
-            for i in range(ink.size):
-                line, v = g1[ink[i]], value[i]
-                for j in range(b1.size):
-                    line[j] += v * delta[j]
-        steps += 1
-        rate, second = lr / (1.0 - 0.9**steps), 1.0 / (1.0 - 0.999**steps)
-        _step(w1.ravel(), g1.ravel(), means[0].ravel(), squares[0].ravel(), lr, adam, rate, second)
-        _step(b1, gb1, means[1], squares[1], lr, adam, rate, second)
-        _step(w2.ravel(), g2.ravel(), means[2].ravel(), squares[2].ravel(), lr, adam, rate, second)
-        _step(b2, gb2, means[3], squares[3], lr, adam, rate, second)
-    return steps
-
-
-@njit(nogil=True)
-def _begin(g, w, l2):
-    """Begin a batch's gradient (n,) with that of the weight decay."""
-    for i in range(g.size):
-        g[i] = l2 * w[i]
-
-
-@njit(nogil=True, fastmath=_fast)
-def _step(w, g, mean, square, lr, adam, rate, second):
-    """Move weights (n,) along their gradients; `rate` and `second` hold Adam's corrections for its first steps."""
-    if adam:
-        for i in range(w.size):
-            mean[i] = 0.9 * mean[i] + 0.1 * g[i]
-            square[i] = 0.999 * square[i] + 0.001 * g[i] * g[i]
-            w[i] -= rate * mean[i] / (np.sqrt(second * square[i]) + 1e-8)
-    else:
-        for i in range(w.size):
-            w[i] -= lr * g[i]
-
-
-@njit(nogil=True, fastmath=_fast)
-def _evaluate(weights, first, columns, values, y, kind, each):
-    """Write every example's cross-entropy into `each` (N,) and return the accuracy."""
-    hidden, logp = np.empty(weights[1].size), np.empty(weights[3].size)
-    hits = 0
-    for n in range(y.size):
-        ink, value = columns[first[n] : first[n + 1]], values[first[n] : first[n + 1]]
-        _forward(weights, ink, value, kind, hidden, logp)
-        each[n] = -logp[y[n]]
-        best = 0
-        for k in range(1, logp.size):
-            best = k if logp[k] > logp[best] else best
-        hits += best == y[n]
-    return hits / y.size

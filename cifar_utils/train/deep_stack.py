@@ -184,6 +184,7 @@ class DeepRun:
         gradients: mean norm of the gradient of each weight matrix over the epoch's measured steps, (K, S, E, L).
         updates: mean norm of the change that these steps made, (K, S, E, L).
         weights: norm of the weight matrices at the end of each epoch, (K, S, E, L).
+        step_loss: of the first steps, (K, S, steps).
         seconds: wall-clock time.
     """
 
@@ -196,6 +197,7 @@ class DeepRun:
     gradients: np.ndarray
     updates: np.ndarray
     weights: np.ndarray
+    step_loss: np.ndarray
     seconds: float
 
     def __getitem__(self, index: slice | Sequence[int]) -> DeepRun:
@@ -230,6 +232,8 @@ def fit(
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None,
     widths: tuple[int, ...] = WIDTHS,
     measured_steps: int = 20,
+    keep_first: int = 0,
+    steps: int | None = None,
     autocast: torch.dtype | None = None,
     checkpoint: Path | None = None,
     progress: str | None = None,
@@ -248,6 +252,8 @@ def fit(
         optimizer: makes the optimizer from the parameters; Adam with learning rate 0.001 by default.
         widths: hidden layers before the extra ones.
         measured_steps: at how many steps of an epoch, evenly spread from the first, norms are taken.
+        keep_first: keep the losses of so many first steps.
+        steps: end the only epoch after so many, to compare a beginning; its other numbers mean nothing.
         autocast: see `DeepStack`.
         checkpoint: file written after every epoch; a killed run continues from it.
         progress: label of a progress bar; None shows none.
@@ -270,10 +276,13 @@ def fit(
     generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
     shape, layers = (len(settings), len(seeds)), [stack.weight(d) for d in range(stack.layers)]
     places = edges(count, batch_size)
+    if steps is not None:
+        places, epochs = places[: steps + 1], 1
     steps = len(places) - 1
     measured = set(np.linspace(0, steps, min(measured_steps, steps), endpoint=False).astype(int).tolist())
     records: list[dict] = []
-    before, spent = _resume(checkpoint, stack, descent, generators, records)
+    first: list[list[float]] = []
+    before, spent = _resume(checkpoint, stack, descent, generators, records, first)
     cost = operations.StepCounter(spent)
 
     for _ in tqdm(range(len(records), epochs), desc=progress, disable=progress is None, mininterval=5, ncols=80):
@@ -292,6 +301,8 @@ def fit(
                 old = [w.detach().clone() for w in layers]
                 norms[0] += _norms([w.grad for w in layers if w.grad is not None])
             descent.step()
+            if len(first) < keep_first:
+                first.append(losses.tolist())
             with torch.no_grad():
                 if step in measured:
                     norms[1] += _norms([w - o for w, o in zip(layers, old, strict=True)])
@@ -303,7 +314,8 @@ def fit(
                      "val_ranks": ranks, "gradients": norms[0] / len(measured), "updates": norms[1] / len(measured),
                      "weights": _norms(layers)}  # fmt: skip
         records.append({name: value.tolist() for name, value in found.items()})
-        _save(checkpoint, stack, descent, generators, records, before + time.perf_counter() - started, cost.count)
+        told = {"records": records, "first": first, "seconds": before + time.perf_counter() - started}
+        _save(checkpoint, stack, descent, generators, told | {"operations": cost.count})
     operations.add(cost.count)
     test_loss, test_ranks = evaluate(stack, test)
     kept = {}
@@ -312,6 +324,7 @@ def fit(
         kept[name] = np.moveaxis(table, 0, 1).reshape(*shape, len(records), *table.shape[2:])
     return DeepRun(**kept, test_loss=test_loss.view(shape).cpu().numpy(),
                    test_ranks=test_ranks.view(*shape, -1).cpu().numpy(),
+                   step_loss=np.array(first).T.reshape(*shape, len(first)),
                    seconds=before + time.perf_counter() - started)  # fmt: skip
 
 
@@ -341,20 +354,22 @@ def _tables() -> list[str]:
     return [f.name for f in fields(DeepRun) if f.name != "seconds"]
 
 
-def _save(path: Path | None, stack, descent, generators, records, seconds: float, spent: int) -> None:
+def _save(path: Path | None, stack, descent, generators, told: dict) -> None:
     if path is not None:
         states = {str(i): g.get_state() for i, g in enumerate(generators)}
-        ckpt.save(Path(path), stack, descent, states, {"records": records, "seconds": seconds, "operations": spent})
+        ckpt.save(Path(path), stack, descent, states, told)
 
 
-def _resume(path: Path | None, stack, descent, generators, records: list) -> tuple[float, int]:
+def _resume(path: Path | None, stack, descent, generators, records: list, first: list) -> tuple[float, int]:
     def restore(path: Path) -> dict:
         states, meta = ckpt.restore(path, stack, descent)
-        found = {name: meta[name] for name in ("records", "seconds", "operations")}
+        found = {name: meta[name] for name in ("records", "first", "seconds", "operations")}
         for generator, state in zip(generators, [states[str(i)] for i in range(len(generators))], strict=True):
             generator.set_state(state)
         return found
 
-    found = ckpt.resume(path, restore, stack, descent) or {"records": [], "seconds": 0.0, "operations": 0}
+    nothing = {"records": [], "first": [], "seconds": 0.0, "operations": 0}
+    found = ckpt.resume(path, restore, stack, descent) or nothing
     records += found["records"]
+    first += found["first"]
     return found["seconds"], found["operations"]
