@@ -276,7 +276,12 @@ def executed(*cells):
     last = {"cell_type": "code", "id": "last", "metadata": {}, "source": "run.finish()",
             "outputs": [display({"text/html": "<p>old</p>", "text/plain": "x", RECORD_MIME: {}})]}  # fmt: skip
     title = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": ["# A title\n", "\n", "Text."]}
-    return {"cells": [title, *cells, last], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    return {
+        "cells": [title, *cells, last],
+        "metadata": {"language_info": {"name": "python", "pygments_lexer": "ipython3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
 
 
 def measuring(cell_id, claim_id, *tags):
