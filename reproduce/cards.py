@@ -49,9 +49,9 @@ class Row:
     @classmethod
     def of(cls, claim: Claim, record: dict | None, measured_at: str = "") -> Row:
         """Return the row of a claim, judged on what its notebook's record says."""
-        stored = record["measurements"].get(claim.id) if record else None
-        if stored is None:
+        if record is None or claim.id not in record["measurements"]:
             return cls(claim)
+        stored = record["measurements"][claim.id]
         found = Measurement(**{key: value for key, value in stored.items() if key in _MEASURED})
         return cls(claim, found, judge(claim, found, record["sample"]), record["profile"], measured_at)
 

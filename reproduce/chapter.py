@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from IPython.display import display
 
@@ -24,7 +25,7 @@ from cifar_utils.paths import root
 from cifar_utils.train import Recipe, Training
 
 from . import cards, params, trainings
-from .ledger import Measurement, load_claims, show_found
+from .ledger import Claim, Measurement, load_claims, show_found
 from .record import RECORD_MIME, code_fingerprint
 from .scale import Scale
 from .source import source as source  # chapter.source(Dropout) shows the library's code
@@ -62,7 +63,8 @@ def _injected(cells: Sequence[str]) -> list[str]:
     """
     written = [cell for cell in cells if cell.split("\n", 1)[0] == "# Parameters"]
     nodes = ast.parse(written[-1]).body if written else []
-    return [target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    targets = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 class Chapter:
@@ -95,11 +97,12 @@ class Chapter:
         self._numbers: dict[str, str] = {}
         self._data: dict = {}
         self._trainings: dict[str, float] = {}  # key to seconds
+        self._printed: dict[str, float | None] = {}  # numbers of the report that the experiment itself uses
         self._started, self._operations = time.perf_counter(), operations.total()
         self._when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         plots.use_house_style()
         plots.stamp("sample data" if self.is_sample else "")
-        self._card = display(cards.Html(cards.header(self.record(), question)), display_id=True)
+        self._card: Any = display(cards.Html(cards.header(self.record(), question)), display_id=True)
 
     @property
     def number_format(self) -> str:
@@ -181,6 +184,16 @@ class Chapter:
         """
         return Scale(self, here, {**self.report_scale, **(of or {})})
 
+    def printed(self, *claims: str) -> list[float | None]:
+        """Return the report's own numbers for claims, as the ledger has them: to compare with, or to search by.
+
+        Raises:
+            LedgerError: the ledger has no such claim for this notebook.
+        """
+        found = {claim: self._claim(claim).value for claim in claims}
+        self._printed |= found
+        return list(found.values())
+
     def enter(self, scale: Scale) -> tuple:
         """Begin a block of `scale`; return what `leave` needs."""
         stamp = "sample data" if self.is_sample else "" if scale.is_full else f"scaled down: {scale.words}"
@@ -205,7 +218,7 @@ class Chapter:
         plots.stamp("sample data" if self.is_sample else "")
 
     def report(
-        self, claim: str | Mapping[str, object], value: float | Summary | None = None,
+        self, claim: str | Mapping[str, Any], value: float | Summary | None = None,
         note: str | Mapping[str, str] = "", fitted: bool = False,
     ) -> None:  # fmt: skip
         """Report what was found for a claim, in the claim's unit; the text is glued under the id.
@@ -221,19 +234,22 @@ class Chapter:
             LedgerError: the ledger has no such claim for this notebook, nothing could be fitted to it, or an
                 experiment is reported whose scale nobody said, in a chapter that declares the report's.
         """
-        several = claim if isinstance(claim, Mapping) else {claim: (value, note)}
+        several: Mapping[str, Any] = claim if isinstance(claim, Mapping) else {claim: (value, note)}
         for key, found in several.items():
             shared = note if isinstance(note, str) else note.get(key, "")
             measured, why = found if isinstance(found, tuple) else (found, shared)
             self._report(key, measured, why, fitted)
 
-    def _report(self, claim_id: str, value: float | Summary, note: str, fitted: bool) -> None:
+    def _claim(self, claim_id: str) -> Claim:
         if claim_id not in self._claims:
             raise LedgerError(
                 f"{claim_id} is not a claim of notebook {self.name}; add it to claims/{self.report_id}.yml "
                 f"or use one of {', '.join(self._claims) or 'none yet'}."
             )
-        claim = self._claims[claim_id]
+        return self._claims[claim_id]
+
+    def _report(self, claim_id: str, value: float | Summary, note: str, fitted: bool) -> None:
+        claim = self._claim(claim_id)
         if fitted and not claim.can_be_fitted:
             raise LedgerError(f"{claim_id} is a {claim.kind}, which holds or does not; only experiments are fitted.")
         if self.report_scale and self._scale is None and claim.can_be_fitted:
@@ -267,9 +283,10 @@ class Chapter:
         elif spec or not values:
             raise ParameterError(f"run.glue was given {spec!r}; expected values by name, behind one spec or none.")
         for name, value in values.items():
-            has_own = isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], str)
-            thing, own = value if has_own and not isinstance(value[0], str) else (value, how)
-            self._glue(name, words.text(thing, own))
+            if isinstance(value, tuple) and [isinstance(part, str) for part in value] == [False, True]:
+                self._glue(name, words.text(*value))
+            else:
+                self._glue(name, words.text(value, how))
 
     def _glue(self, name: str, text: str) -> None:
         self._numbers[name] = text
@@ -343,6 +360,7 @@ class Chapter:
             "code": self._code,
             "checkpoint": self._digest(),
             "trainings": self._trainings,
+            "printed": self._printed,
             "operations": operations.total() - self._operations,
             "started": self._when,
             "duration_s": round(time.perf_counter() - self._started, 1),

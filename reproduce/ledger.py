@@ -112,7 +112,7 @@ class Claim:
         if self.value is not None and not _is_number(self.value):
             yield f"value is {self.value!r}; expected a number (YAML reads 1e-3 as text: write 1.0e-3)"
         relative = isinstance(self.within, str) and re.fullmatch(RELATIVE, self.within)
-        if not relative and not (_is_number(self.within) and self.within >= 0):
+        if not relative and not (_is_number(self.within) and float(self.within) >= 0):
             yield (
                 f"within is {self.within!r}; expected a number of 0 or more, or a share such as '10 %' "
                 "(YAML reads 1e-3 as text: write 1.0e-3)"

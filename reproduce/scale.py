@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cifar_utils.errors import ParameterError
 from cifar_utils.measure import words
@@ -71,7 +71,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _reaches(value: object, wanted: object) -> bool:
+def _reaches(value: Any, wanted: Any) -> bool:
     return value >= wanted if _is_number(value) and _is_number(wanted) else value == wanted
 
 

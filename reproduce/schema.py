@@ -78,7 +78,7 @@ def _mapping(properties: dict[str, dict], needed: tuple[str, ...]) -> dict:
 
 def _attributes(cls: type) -> dict[str, str]:
     """Return what a class's docstring says of each of its attributes."""
-    _, _, listed = inspect.getdoc(cls).partition("Attributes:\n")
+    _, _, listed = (inspect.getdoc(cls) or "").partition("Attributes:\n")
     entries = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", listed, re.DOTALL | re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 

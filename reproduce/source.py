@@ -36,9 +36,10 @@ def _link(name: str) -> str:
 def shortened(code: str) -> str:
     """Return Python code with every docstring cut to its first line."""
     lines = code.rstrip().split("\n")
-    documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    nodes = ast.walk(ast.parse(code))
+    documented = [n for n in nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
     # from the last to the first, so that the numbers of those before stay right
-    for node in sorted((n for n in ast.walk(ast.parse(code)) if isinstance(n, documented)), key=lambda n: -n.lineno):
+    for node in sorted(documented, key=lambda n: -n.lineno):
         if text := ast.get_docstring(node):
             string, first = node.body[0], text.split("\n")[0]
             indent, raw = " " * string.col_offset, "r" if "\\" in first else ""

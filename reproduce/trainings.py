@@ -25,6 +25,7 @@ from cifar_utils.train.store import Store
 from cifar_utils.train.training import FIRST_STEPS, with_sample
 
 from . import params, recipes, versions
+from .ledger import load_claims
 
 #: The tag of cells that write recipes and call `run.train`, and nothing that needs what came out of it.
 RECIPES = "recipes"
@@ -131,7 +132,8 @@ class _Planned:
     """Stands in for a chapter while its recipes are read: notes what it would train, and trains nothing."""
 
     def __init__(self, name: str, values: dict):
-        self.name, self.params, self.jobs = name, values, []
+        self.name, self.params = name, values
+        self.jobs: list[Job] = []
         self.device = torch.device("cpu")
         self.is_sample, self.waits = values["data"] == "sample", False
         self._store = store(pick_device(values["device"]))
@@ -146,6 +148,11 @@ class _Planned:
             there = [self._store.find(recipe, seed, weights, scores) for seed in each]
             found[arm] = [one if one and is_current(one.record) else None for one in there]
         return Runs(arms, each, found)
+
+    def printed(self, *claims: str) -> list[float | None]:
+        """Return the report's own numbers, by which a search may choose."""
+        ledger = load_claims()
+        return [ledger[claim].value for claim in claims]
 
     def scale(self, *_, **__):
         """Do nothing: no measurement is made."""
@@ -214,7 +221,7 @@ def know_own_parts() -> None:
 
 def _imports(source: str) -> ast.Module:
     """Return the imports of a cell, without those that only draw."""
-    body = [
+    body: list[ast.stmt] = [
         node
         for node in ast.parse(source).body
         if isinstance(node, ast.Import | ast.ImportFrom) and "matplotlib" not in ast.unparse(node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import matplotlib
@@ -50,6 +51,22 @@ def _quiet_globals():
     plt.close("all")
     torch.set_rng_state(state)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for all tests of a process: Playwright cannot be started a second time beside the first."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    with playwright.sync_playwright() as p:
+        path = next(filter(None, map(shutil.which, names)), None) or p.chromium.executable_path
+        if not path or not Path(path).exists():
+            pytest.skip("no Chromium on this machine; the checks of the HTML itself have run")
+        instance = p.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield instance
+        instance.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -190,11 +189,6 @@ def test_the_reference_links_to_the_source(site, pages):
 # ---- in a browser ----
 
 
-def _chromium() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next(filter(None, map(shutil.which, names)), None)
-
-
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
@@ -209,19 +203,6 @@ def address(site):
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-@pytest.fixture(scope="session")
-def browser(site):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with playwright.sync_playwright() as p:
-        path = _chromium() or p.chromium.executable_path
-        if not path or not Path(path).exists():
-            pytest.skip("no Chromium on this machine; the checks of the HTML itself have run")
-        instance = p.chromium.launch(executable_path=path, args=arguments)
-        yield instance
-        instance.close()
 
 
 @pytest.fixture(params=WIDTHS)

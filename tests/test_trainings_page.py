@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import shutil
 from html import unescape
 from pathlib import Path
 
@@ -115,27 +114,16 @@ def test_a_book_of_ones_own_runs_shows_the_trainings_of_these(project):
 
 
 @pytest.fixture
-def tab(edition):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    with playwright.sync_playwright() as p:
-        path = next(filter(None, map(shutil.which, names)), None) or p.chromium.executable_path
-        if not path or not Path(path).exists():
-            pytest.skip("no Chromium on this machine")
-        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        opened = browser.new_page()
-        trouble = []
-        opened.on("pageerror", lambda error: trouble.append(str(error)))
-        script = (HERE / "book/_static/trainings.js").read_text()
-        file = HERE / "_build" / "never.html"
-        opened.route(
-            "**/*",
-            lambda route: route.fulfill(content_type="text/html", body=page(edition) + f"<script>{script}</script>"),
-        )
-        opened.goto(f"http://localhost/{file.name}")
-        yield opened
-        browser.close()
-        assert not trouble
+def tab(browser, edition):
+    opened, trouble = browser.new_page(), []
+    opened.on("pageerror", lambda error: trouble.append(str(error)))
+    script = (HERE / "book/_static/trainings.js").read_text()
+    body = page(edition) + f"<script>{script}</script>"
+    opened.route("**/*", lambda route: route.fulfill(content_type="text/html", body=body))
+    opened.goto("http://localhost/trainings.html")
+    yield opened
+    opened.close()
+    assert not trouble
 
 
 def test_the_search_box_hides_rows_and_a_curve_opens_below_its_row(tab):

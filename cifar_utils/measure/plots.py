@@ -34,7 +34,7 @@ def use_house_style() -> None:
         "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "legend.fontsize": 11,
         "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
         "legend.frameon": False, "lines.linewidth": 1.8, "image.cmap": "cividis",
-        "axes.prop_cycle": plt.cycler(color=COLOURS),
+        "axes.prop_cycle": plt.cycler(color=COLOURS),  # pyright: ignore[reportPrivateImportUsage]
     })  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def png(fig: Figure, dpi: int = 110) -> bytes:
         fig.text(0.995, 0.995, _stamp.upper(), ha="right", va="top", fontsize=8, color="#8C1C13",
                  weight="bold", zorder=10, bbox={"facecolor": "white", "edgecolor": "#8C1C13", "pad": 2})  # fmt: skip
         if (layout := fig.get_layout_engine()) is not None:  # keep the stamp clear of the titles
-            layout.set(rect=(0, 0, 1, 0.93 if fig.get_figheight() < 5 else 0.96))
+            layout.set(rect=(0, 0, 1, 0.93 if fig.get_figheight() < 5 else 0.96))  # pyright: ignore[reportCallIssue]
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi)
     plt.close(fig)
@@ -110,16 +110,21 @@ def intervals(
         written: write each mean above its mark, by a spec such as `.1f`.
     """
     series = {"": rows} if all(isinstance(row, Summary) for row in rows.values()) else rows
-    names = list(dict.fromkeys(name for found in series.values() for name in found))
+    names = list(dict.fromkeys(name for found in series.values() for name in found))  # pyright: ignore[reportGeneralTypeIssues]
     if not names:
         raise ParameterError("There is no row to draw.")
     step = 0.6 / len(series) if len(series) > 1 else 0.0
     for i, (label, found) in enumerate(series.items()):
-        at = [names.index(name) + step * (i - (len(series) - 1) / 2) for name in found]
-        _means(ax, found.values(), at, i, horizontal=True, label=label or ("ours" if reported else None))
-        for y, s in zip(at, found.values(), strict=True) if written else ():
+        at = [names.index(name) + step * (i - (len(series) - 1) / 2) for name in found]  # pyright: ignore[reportGeneralTypeIssues]
+        _means(ax, found.values(), at, i, horizontal=True, label=label or ("ours" if reported else None))  # pyright: ignore[reportAttributeAccessIssue]
+        for y, s in zip(at, found.values(), strict=True) if written else ():  # pyright: ignore[reportAttributeAccessIssue]
             ax.annotate(
-                f"{s:mean {written}}", (s.mean, y), (0, 5), textcoords="offset points", ha="center", fontsize=9
+                f"{s:mean {written}}",
+                (s.mean, y),  # pyright: ignore[reportAttributeAccessIssue]
+                (0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
             )
     if reported:
         at = [names.index(name) for name in reported]

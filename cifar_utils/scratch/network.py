@@ -195,7 +195,7 @@ class Network:
         sizes: of inputs, hidden layers and classes, such as `[784, 256, 128, 64, 10]`.
         activation: a name of `ACTIVATIONS`.
         initialisation: a name of `INITIALISATIONS`, or a standard deviation.
-        dropout: probability that a hidden unit is dropped in training.
+        dropout: probability that a hidden unit is dropped in training; one for all hidden layers, or one for each.
         penalties: added to the loss, such as `[L1(1e-3), L2(1e-3)]`.
         seed: of weights and dropout masks; float32 and float64 networks of one seed start from the same numbers.
         dtype: of all arrays; float64 for gradient checks.
@@ -206,7 +206,8 @@ class Network:
 
     def __init__(
         self, sizes: Sequence[int], activation: str = "relu", *, initialisation: str | float = "he",
-        dropout: float = 0.0, penalties: Sequence[L1 | L2] = (), seed: int = 0, dtype: type = np.float32,
+        dropout: float | Sequence[float] = 0.0, penalties: Sequence[L1 | L2] = (), seed: int = 0,
+        dtype: type = np.float32,
     ):  # fmt: skip
         if len(sizes) < 2 or min(sizes) < 1:
             raise ParameterError(f"sizes are {list(sizes)}; expected inputs, hidden units, classes, 1 or more each.")
@@ -218,7 +219,8 @@ class Network:
         _choose("activation", activation, ACTIVATIONS)
         for k, (inputs, outputs) in enumerate(pairwise(sizes)):
             if k:
-                self.layers += [Activation(activation), *([Dropout(dropout, [seed, k])] if dropout else [])]
+                p = dropout if isinstance(dropout, float | int) else dropout[k - 1]
+                self.layers += [Activation(activation), *([Dropout(p, [seed, k])] if p else [])]
             self.layers.append(Dense(initial_weights(rng, inputs, outputs, initialisation).astype(dtype)))
         self.dense = [layer for layer in self.layers if isinstance(layer, Dense)]
 

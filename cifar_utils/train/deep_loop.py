@@ -76,7 +76,7 @@ def stack(
             [Setting(**{k: v for k, v in model.options.items() if k != "widths"}) for model in models],
             data.train,
             part_of(recipe.evaluate[0], data),
-            data.test,
+            part_of("test", data),
             seeds=seeds,
             epochs=recipe.epochs or 1,
             steps=steps,

@@ -202,9 +202,9 @@ def _hits(scores: Tensor, y: Tensor) -> Tensor:
 def _length(epochs: int | None, iterations: int | None, per_epoch: int) -> tuple[int, int]:
     if (epochs is None) == (iterations is None):
         raise ParameterError("Give either epochs or iterations, and not both.")
-    if (epochs if iterations is None else iterations) < 1:
+    if (epochs if iterations is None else iterations) < 1:  # pyright: ignore[reportOptionalOperand]
         raise ParameterError("epochs or iterations must be 1 or more.")
-    return (epochs, epochs * per_epoch) if iterations is None else (-(-iterations // per_epoch), iterations)
+    return (epochs, epochs * per_epoch) if iterations is None else (-(-iterations // per_epoch), iterations)  # pyright: ignore[reportOptionalOperand, reportReturnType]
 
 
 def _record(history: History, total: Tensor, seen: int, steps: list[Tensor], optimizer) -> None:

@@ -91,9 +91,9 @@ def stack(
         lambda: next(following),
         train,
         seeds=[seed for _, seed in pairs],
-        lr=[each.optimizer["lr"] for each, _ in pairs],
-        weight_decay=[each.optimizer.options.get("weight_decay", 0.0) for each, _ in pairs],
-        momentum=options.get("momentum", 0.0),
+        lr=[each.optimizer["lr"] for each, _ in pairs],  # pyright: ignore[reportArgumentType]
+        weight_decay=[each.optimizer.options.get("weight_decay", 0.0) for each, _ in pairs],  # pyright: ignore[reportArgumentType]
+        momentum=options.get("momentum", 0.0),  # pyright: ignore[reportArgumentType]
         batch_size=recipe.batch,
         epochs=recipe.epochs or 1,
         order="own" if order == "own" else 0,

@@ -34,7 +34,7 @@ MANY = 1e11
 @parts.register("model", "by hand")
 def by_hand(
     data: Dataset, seed: int, hidden: Sequence[int] = (), activation: str = "relu", init: str | float = "he",
-    dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0,
+    dropout: float | Sequence[float] = 0.0, l1: float = 0.0, l2: float = 0.0,
 ):  # fmt: skip
     """Dense layers of `scratch.Network`; the penalties l1 Σ|w| and l2 / 2 Σw² are added to the loss."""
     from ..scratch.network import L1, L2, Network
@@ -222,8 +222,8 @@ def hidden_of(training: Training):
     """Return the network with one hidden layer that a training left."""
     from ..scratch.one_hidden import OneHidden
 
-    weights = [training.arrays[name] for name in ("w1", "b1", "w2", "b2")]
-    return OneHidden(*weights, training.recipe.model.options.get("activation", "sigmoid"))
+    weights = {name: training.arrays[name] for name in ("w1", "b1", "w2", "b2")}
+    return OneHidden(**weights, activation=training.recipe.model.options.get("activation", "sigmoid"))
 
 
 @parts.register(
@@ -260,7 +260,8 @@ def compiled(
             f"and at the end {', '.join(recipe.final)}."
         )
     inputs = inputs_of(data, recipe.prepare)
-    (x, y), (x_val, y_val) = ((inputs(s).astype(np.float64), s.y.numpy()) for s in (data.train, data.val))
+    x, x_val = (inputs(part_of(which, data)).astype(np.float64) for which in ("train:all", "val"))
+    y, y_val = (part_of(which, data).y.numpy() for which in ("train:all", "val"))
     runs = [
         Settings(
             lr=each.optimizer["lr"], epochs=each.epochs or 1, seed=seed, batch=each.batch,
@@ -273,14 +274,15 @@ def compiled(
         runs = [replace(run, epochs=1) for run in runs]
     at_once = min(usable_cores(), len(runs))
     courses = train_all(runs, x, y, x_val, y_val, progress=progress, keep_first=FIRST_STEPS)
-    trained = []
+    trained, per_epoch = [], -(-len(y) // recipe.batch)
     for run, course in zip(runs, courses, strict=True):
+        share = course.seconds / at_once * (steps / per_epoch if steps else 1)  # an epoch is a single call
         measured = {which: {what: getattr(course, f"{which}_{what}").tolist() for what in ("loss", "accuracy")}
                     for which in ("train", "val")}  # fmt: skip
         outcome = "finished" if np.isfinite(course.train_loss).all() else "diverged"
         history = History(
-            *measured["train"].values(), measured, course.step_loss, [run.lr] * run.epochs,
-            run.epochs * -(-len(y) // run.batch), 0, course.seconds / at_once, outcome,
+            measured["train"]["loss"], measured["train"]["accuracy"], measured, course.step_loss,
+            [run.lr] * run.epochs, run.epochs * -(-len(y) // run.batch), 0, share, outcome,
         )  # fmt: skip
         final = {name: {what: each[-1] for what, each in of.items()} for name, of in measured.items()}
         scores = {"val": torch.from_numpy(course.network.scores(x_val).astype(np.float16))}

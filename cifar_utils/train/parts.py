@@ -111,7 +111,7 @@ def _features(data: Dataset) -> int:
     return data.train.x[0].numel()
 
 
-register("model", "rdfia")(lambda data, **options: RdfiaNet(len(data.classes), _image(data), **options))
+register("model", "rdfia")(lambda data, **options: RdfiaNet(len(data.classes), _image(data), **options))  # pyright: ignore[reportArgumentType]
 register("model", "encoder")(lambda data, **options: Encoder(**options))
 register("model", "vgg")(lambda data, **options: VggLike(len(data.classes), **options))
 register("model", "resnet")(lambda data, **options: ResNetLike(len(data.classes), **options))

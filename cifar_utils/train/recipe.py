@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 from ..errors import ParameterError
 
@@ -40,13 +41,14 @@ class Part:
     """
 
     def __init__(self, name: str, **options):
-        self.name, self.options = name, {key: _plain(key, options[key]) for key in sorted(options)}
+        self.name = name
+        self.options: dict[str, Any] = {key: _plain(key, options[key]) for key in sorted(options)}
 
     def but(self, **options) -> Part:
         """Return the part with other options."""
         return Part(self.name, **self.options | options)
 
-    def __getitem__(self, option: str) -> Value:
+    def __getitem__(self, option: str) -> Any:
         return self.options[option]
 
     def __eq__(self, other: object) -> bool:

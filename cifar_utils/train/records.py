@@ -55,7 +55,7 @@ class Training:
     @cached_property
     def extra(self) -> dict[str, list]:
         """What its loop measured besides, such as norms of gradients: lists with one entry an epoch."""
-        return _with_nan(self.record.get("extra", {}))
+        return _with_nan(self.record.get("extra", {}))  # pyright: ignore[reportReturnType]
 
     @property
     def seconds(self) -> float:
@@ -181,7 +181,7 @@ class Training:
             "seconds": then["seconds"] * share,
             "outcome": "finished",
         }
-        final = {n: {k: v[-1] for k, v in e.items()} for n, e in cut["evaluations"].items()}
+        final = {n: {k: v[-1] for k, v in e.items()} for n, e in cut["evaluations"].items()}  # pyright: ignore[reportAttributeAccessIssue]
         extra = {name: values[:end] for name, values in self.record.get("extra", {}).items()}
         record = {**self.record, "recipe": recipe.canonical(), "history": cut, "final": final, "extra": extra}
         return replace(self, recipe=recipe, record={**record, "part_of": self.record["key"]}, folder=None)

@@ -236,7 +236,7 @@ class Store:
         return Training(recipe, seed, record, folder, self.device)
 
     def _with_weights(self, recipe: Recipe, seed: int) -> Training:
-        return self.get(recipe, seed, weights=True)
+        return self.get(recipe, seed, weights=True)  # pyright: ignore[reportReturnType]
 
     def _continue_a_shorter(self, recipe: Recipe, seed: int, state: Path) -> None:
         """Begin where the longest shorter training of the same stem, code and arithmetic ended."""

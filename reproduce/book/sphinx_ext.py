@@ -163,7 +163,7 @@ def show_present(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def mark_cells(app: Sphinx, doctree: nodes.document) -> None:
     """Give every code cell of a chapter an anchor."""
-    anchors = app.env.temp_data.get("cell_anchors")
+    anchors = app.env.temp_data.get("cell_anchors") or []
     for cell in doctree.findall(nodes.container) if anchors else ():
         if cell.get("nb_element") == "cell_code":
             cell["ids"].append(anchors[cell["cell_index"]])
