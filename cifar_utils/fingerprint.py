@@ -1,4 +1,7 @@
-"""Which files a piece of code depends on, and one sum over what they do: comments and docstrings do not count."""
+"""Which files a piece of code depends on, and one sum over what they do.
+
+Comments, docstrings, layout and the types of functions do not count, nor does code that decides no number.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,11 @@ from pathlib import Path
 #: :meta hide-value:
 PACKAGE = Path(__file__).parent
 
+#: Files that decide no number: what errors say, and where files lie (`files/catalogue.py` has the sums of theirs).
+#:
+#: :meta hide-value:
+NEUTRAL = {"errors.py", "paths.py", "files/fetch.py", "files/sources.py", "files/tensor_files.py"}
+
 #: The package's texts as this process began: the code that it runs, whatever is written meanwhile.
 _TEXTS = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 for _path, _text in _TEXTS.items():  # `inspect.getsource` reads these; an entry without a time is never read anew
@@ -28,7 +36,7 @@ def text_of(path: Path) -> str:
 def of_code(sources: Iterable[str], package: Path = PACKAGE) -> str:
     """Return a sum over pieces of code and over every file of the package that they use, 16 hexadecimal digits.
 
-    Two codes that differ only in comments, docstrings or layout have the same sum.
+    Two codes that differ only in comments, docstrings, types of functions or layout have the same sum.
     """
     return _of_code(tuple(sources), package, _state(package))
 
@@ -64,7 +72,7 @@ def _used_files(sources: tuple[str, ...], package: Path, state: str) -> list[Pat
     waiting = {path for source in sources for path in _imported(source, package, package)}
     while waiting:
         path = waiting.pop()
-        if path not in found:
+        if path not in found and path.relative_to(package).as_posix() not in NEUTRAL:
             found.add(path)
             waiting |= _imported_by(path, package, state)
     return sorted(found)
@@ -131,9 +139,13 @@ def _remembered(path: Path, changed: int, size: int) -> str:
 
 @lru_cache(maxsize=1024)
 def meaning(source: str) -> str:
-    """Return the syntax tree of `source` in one canonical form, without docstrings."""
+    """Return the syntax tree of `source` in one canonical form, without docstrings and the types of functions."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             match node.body:
                 case [ast.Expr(value=ast.Constant(value=str())), *rest]:

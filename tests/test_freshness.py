@@ -23,9 +23,10 @@ def run(project):
     """The record of a run of a small project, as it was left."""
     (project / "notebooks" / f"{NAME}.ipynb").write_text(json.dumps(notebook(PARAMETERS, *CELLS)))
     (project / "cifar_utils" / "used.py").write_text(
-        '"""A module."""\nfrom cifar_utils.deep import y\n\n\ndef f(x):\n    return x + y\n'
+        '"""A module."""\nfrom cifar_utils.deep import y\nfrom cifar_utils.errors import x\n\n\ndef f(x):\n    return x + y\n'
     )
     (project / "cifar_utils" / "deep.py").write_text("y = 1\n")
+    (project / "cifar_utils" / "errors.py").write_text("x = 1\n")
     measured = {"a1.q1.accuracy": {}, "a1.q1.weights": {}}
     record = {"notebook": NAME, "profile": "quick", "parameters": versions.parameters(NAME, "quick"),
               "code": code_fingerprint(NAME), "measurements": measured}  # fmt: skip
@@ -49,6 +50,8 @@ def change(path, old: str, new: str) -> None:
         (f"notebooks/{NAME}.ipynb", "lr: float = 0.1", "lr: float = 0.7"),  # quick has its own
         ("cifar_utils/used.py", "A module.", "Another sentence."),
         ("cifar_utils/deep.py", "y = 1", "y = 1  # why"),
+        ("cifar_utils/used.py", "def f(x):", "def f(x: int) -> int:"),
+        ("cifar_utils/errors.py", "x = 1", "x = 2"),  # its text decides no number
         ("cifar_utils/code.py", "x = 1", "x = 2"),  # nobody imports it
         ("claims/a1.yml", "value: 38\n", "value: 12\n"),
         ("claims/a1.yml", "The accuracy is 38 %", "An accuracy of 38 %"),
