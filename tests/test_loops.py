@@ -224,3 +224,11 @@ def test_other_code_that_begins_alike_is_noted_in_loops_too(store, capsys):
     store.get(recipe, 0)
     assert "stale" in capsys.readouterr().err
     del parts.PARTS["model"]["mine"]
+
+
+def test_a_training_that_exploded_at_once_is_compared_too(store, capsys):
+    recipe = DIGITS.but(optimizer=SGD(1e30), model=DIGITS.model.but(activation="relu"))
+    first = store.get(recipe, 0)
+    assert first.history.outcome == "diverged" and not np.isfinite(first.history.step_loss).all()
+    assert store.verify(first)
+    assert not capsys.readouterr().err
