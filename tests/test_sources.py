@@ -269,9 +269,10 @@ def test_what_a_notebook_needs_is_read_from_its_code(tmp_path):
         'more = {n: run.load(n) for n in ("circles", "ocr_letters")}\nmodel.load(path)',
         'base = train.Recipe(data="mnist", model=Part("x"))\n# run.load("gurmukhi_digits")',
         'a, b = run.load("cifar10", validation=0), pretrained.convolutions(data)',
+        'letters = base.but("ocr_letters", data="gurmukhi_digits")',
     )
     path.write_text(json.dumps(notebook("x: int = 1", *cells)))
-    assert sources.needed(path) == ["circles", "ocr_letters", "mnist", "cifar10", "convolutions"]
+    assert sources.needed(path) == ["circles", "ocr_letters", "mnist", "cifar10", "convolutions", "gurmukhi_digits"]
 
 
 def test_the_published_chapters_used_what_their_notebooks_ask_for():

@@ -211,8 +211,8 @@ def _serving(need: str, data_dir: str | os.PathLike | None) -> tuple[str, list[P
 def needed(notebook: Path) -> list[str]:
     """Return the data sets, and the keys of `SERVES`, that a notebook's code asks for, in order of their first use.
 
-    Found are calls `load("name")` and `Recipe("name", ...)`, also of a name that a comprehension runs through, and
-    calls of a function of `models.pretrained`.
+    Found are calls `load("name")`, `Recipe("name", ...)` and `recipe.but(data="name")`, also of a name that a
+    comprehension runs through, and calls of a function of `models.pretrained`.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     found = []
@@ -226,10 +226,11 @@ def needed(notebook: Path) -> list[str]:
         }
         for call in sorted((n for n in nodes if isinstance(n, ast.Call)), key=lambda n: (n.lineno, n.col_offset)):
             called = ast.unparse(call.func).rpartition(".")[2]
-            given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "data")]
+            first = call.args[:1] if called != "but" else []
+            given = [*first, *(k.value for k in call.keywords if k.arg == "data")]
             if called in SERVES:
                 found.append(called)
-            elif called in ("load", "Recipe") and given:
+            elif called in ("load", "Recipe", "but") and given:
                 first = given[0]
                 names = runs_through.get(first.id, []) if isinstance(first, ast.Name) else [first]
                 found += [n.value for n in names if isinstance(n, ast.Constant) and n.value in DATASETS]
