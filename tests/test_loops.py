@@ -5,6 +5,9 @@ import importlib
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
+from sklearn.neural_network import MLPClassifier
 
 from cifar_utils.errors import ParameterError, RunError
 from cifar_utils.train import Adam, Part, Recipe, deep_loop, numpy_loops, parts
@@ -232,3 +235,40 @@ def test_a_training_that_exploded_at_once_is_compared_too(store, capsys):
     assert first.history.outcome == "diverged" and not np.isfinite(first.history.step_loss).all()
     assert store.verify(first)
     assert not capsys.readouterr().err
+
+
+def test_batches_in_a_fixed_order_are_the_same_in_every_epoch(store):
+    fixed = DIGITS.but(draw=Part("passes", shuffle=False), optimizer=SGD(1e-12), model=DIGITS.model.but(dropout=0.0))
+    losses = store.get(fixed.but(batch=500), 0).history.step_loss  # weights stand still, so that losses tell batches
+    half = len(losses) // 2
+    assert half > 1 and losses[:half] == pytest.approx(losses[half:], rel=1e-6)
+    shuffled = store.get(fixed.but(batch=500, draw="passes"), 0).history.step_loss
+    assert shuffled[0] != pytest.approx(shuffled[half], rel=1e-6)
+
+
+MLP = Recipe(
+    "mnist", Part("MLPClassifier", hidden=(8,), activation="tanh", alpha=0.1), Part("L-BFGS"), epochs=5,
+    loop="scikit-learn", evaluate=(), final=("test",), sample=True,
+)  # fmt: skip
+
+
+def test_a_network_of_scikit_learn_is_in_the_store_as_it_is_when_fitted_by_itself(store):
+    found = store.get_many([(MLP, 3)], scores=True)[0]
+    inputs = lambda split: split.x.flatten(1).numpy() / np.float32(255)  # noqa: E731
+    x, y = inputs(found.data.train), found.data.train.y.numpy()
+    alone = MLPClassifier((8,), activation="tanh", solver="lbfgs", alpha=0.1, random_state=3, max_iter=5)
+    with pytest.warns(ConvergenceWarning):
+        alone.fit(x, y)
+    test, labels = inputs(found.data.test), found.data.test.y.numpy()
+    assert found.accuracy("test") == pytest.approx(100 * alone.score(test, labels))
+    assert (found.scores("test").argmax(1).numpy() == alone.predict(test)).mean() > 0.99  # of 16 bits
+    assert found.loss("test") == pytest.approx(log_loss(labels, alone.predict_proba(test)), rel=1e-5)
+    assert found.history.train_loss == pytest.approx([alone.loss_]) and found.history.iterations == alone.n_iter_
+    assert store.verify(found)
+
+
+def test_scikit_learn_is_asked_for_what_it_has_and_may_explode(store):
+    with pytest.raises(ParameterError, match="L-BFGS"):
+        store.get(MLP.but(optimizer="RMSprop"), 0)
+    exploded = store.get(MLP.but(optimizer=SGD(1e30), model=MLP.model.but(activation="linear")), 0)
+    assert exploded.history.outcome == "diverged" and np.isnan(exploded.accuracy("test"))

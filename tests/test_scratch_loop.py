@@ -108,3 +108,27 @@ def test_data_that_does_not_fit_is_refused():
         loop.train(Settings(3, 0.1, 1), x, y - y.max() - 1 + 3, x, y)
     with pytest.raises(DataError, match="12 inputs"):
         loop.train(Settings(3, 0.1, 1), x[:, :5], y, x[:, :5], y, start=loop.initial(Settings(3, 0.1, 1), 12, 4))
+
+
+@pytest.mark.parametrize(("batch", "optimizer"), [(1, "sgd"), (7, "adam")])
+def test_every_step_can_be_told_and_changes_nothing(batch, optimizer):
+    x, y = letters()
+    settings = Settings(6, 0.05, 2, 1, "relu", "torch", False, batch, optimizer)
+    plain, told = (loop.train(settings, x, y, x[:9], y[:9], every_step=each) for each in (False, True))
+    assert np.allclose(told.val_losses, plain.val_losses) and np.allclose(told.network.w1, plain.network.w1)
+    assert not plain.val_loss_steps and len(told.step_loss) == 2 * -(-40 // batch)
+
+    model = twin(loop.initial(settings, 12, 4))
+    steps = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer](model.parameters(), lr=0.05)
+    x_, y_ = torch.tensor(x), torch.tensor(y)
+    losses, after = [], []
+    for _ in range(2):
+        for i in range(0, 40, batch):
+            steps.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x_[i : i + batch]), y_[i : i + batch])
+            loss.backward()
+            steps.step()
+            losses.append(loss.item())
+            after.append(torch.nn.functional.cross_entropy(model(x_[:9]), y_[:9]).item())
+    assert np.allclose(told.step_loss, losses, atol=1e-8)
+    assert np.allclose(told.val_loss_steps, np.reshape(after, (2, -1)).mean(1), atol=1e-8)

@@ -69,6 +69,7 @@ def fit(
     batch_size: int,
     epochs: int = 0,
     marks: Sequence[int] = (),
+    shuffle: bool = True,
     seed: int | Sequence[int] = 0,
     evaluate_on: dict[str, tuple[Array, Array]] | None = None,
     inputs: Callable[[Array, Generator], Array] | None = None,
@@ -77,7 +78,7 @@ def fit(
     steps: int | None = None,
     checkpoint: Path | None = None,
 ) -> History:
-    """Train in place on batches in a new order every epoch; a loss that is no number ends the run as `diverged`.
+    """Train in place on batches, in a new order every epoch; a loss that is no number ends the run as `diverged`.
 
     Args:
         network, optimizer: what learns, and how.
@@ -86,6 +87,7 @@ def fit(
         epochs: passes over the examples.
         marks: numbers of steps, in the place of epochs: every batch is drawn anew from all examples, and what
             happens after every epoch happens after so many steps.
+        shuffle: a new order every epoch; without it the batches are the same in every one.
         seed: one number or several; epoch e takes its order and its dropout from (seed, e) alone.
         evaluate_on: sets (x, y) to measure after every epoch, by name.
         inputs: makes a batch's inputs from the indices of its examples and the epoch's generator, for random
@@ -122,7 +124,8 @@ def fit(
             batches = (rng.integers(len(y), size=batch_size) for _ in range(count))
         else:
             rng = default_rng([*own, epoch])
-            batches = iter(parts(rng.permutation(len(y)), batch_size))
+            order = rng.permutation(len(y)) if shuffle else np.arange(len(y))
+            batches = iter(parts(order, batch_size))
         seen = total = hits = 0.0
         watched = []
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is noticed below

@@ -96,7 +96,8 @@ class Course:
         train_accuracy, val_accuracy: shares in 0..1, float64 (epochs,).
         val_losses: cross-entropy of every validation example, float64 (epochs, N).
         network: the weights at the end.
-        step_loss: loss of each of the first steps, before it was taken.
+        step_loss: loss of each of the first steps, or of all, before it was taken.
+        val_loss_steps: validation loss after every step, mean over an epoch's, where every step is kept.
         seconds: wall-clock time of the run, in its thread.
     """
 
@@ -107,6 +108,7 @@ class Course:
     val_losses: np.ndarray = field(repr=False)
     network: OneHidden = field(repr=False)
     step_loss: list[float] = field(default_factory=list, repr=False)
+    val_loss_steps: list[float] = field(default_factory=list, repr=False)
     seconds: float = 0.0
 
 
@@ -139,9 +141,9 @@ def initial(settings: Settings, inputs: int, classes: int) -> OneHidden:
 
 def train(
     settings: Settings, x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray,
-    start: OneHidden | None = None, keep_first: int = 0,
+    start: OneHidden | None = None, keep_first: int = 0, every_step: bool = False,
 ) -> Course:  # fmt: skip
-    """Train one network, one example a step, and measure both sets after every epoch.
+    """Train one network, with small batches or one example a step, and measure both sets after every epoch.
 
     Args:
         settings: the run.
@@ -149,6 +151,7 @@ def train(
         y, y_val: labels, (N,), 0 to classes - 1.
         start: weights to start from instead of `initial(settings, ...)`; they are copied.
         keep_first: keep the losses of so many first steps.
+        every_step: keep the loss of every step, and measure the validation set after each, too.
 
     Raises:
         DataError: examples and labels that do not fit together.
@@ -175,32 +178,41 @@ def train(
     train_loss, val_losses = np.empty(settings.epochs), np.empty((settings.epochs, len(y_val)))
     kind, adam, steps = ACTIVATIONS.index(net.activation), settings.optimizer == "adam", 0
     step_loss: list[float] = []
+    val_loss_steps: list[float] = []
     for epoch in range(settings.epochs):
         if settings.shuffle:
             order = rng.permutation(len(y))
-        # the first steps one by one, so that their losses can be told; then the rest of the epoch at once
-        alone = min(keep_first, -(-len(y) // settings.batch)) if epoch == 0 else 0
+        # steps one by one where their losses are to be told; then the rest of the epoch at once
+        alone = -(-len(y) // settings.batch)
+        if not every_step:
+            alone = min(keep_first, alone) if epoch == 0 else 0
         edges = [k * settings.batch for k in range(alone + 1)]
-        for some in [*(order[a:b] for a, b in pairwise(edges)), order[edges[-1] :]]:
-            if len(step_loss) < alone:
+        after_steps = []
+        for k, some in enumerate([*(order[a:b] for a, b in pairwise(edges)), order[edges[-1] :]]):
+            if k < alone:
                 step_loss.append(_mean_loss(net, x[some], y[some]))
             if settings.batch == 1 and not adam:
                 compiled.epoch(weights, *ink, y, some, settings.lr, settings.l2, kind)
             else:
                 steps = compiled.epoch_of_batches(weights, gradients, first, second, *ink, y, some, settings.batch,
                                           settings.lr, settings.l2, kind, adam, steps)  # fmt: skip
+            if every_step and k < alone:
+                compiled.evaluate(weights, *ink_val, y_val, kind, val_losses[epoch])
+                after_steps.append(val_losses[epoch].mean())
         accuracy[epoch, 0] = compiled.evaluate(weights, *ink, y, kind, each)
         train_loss[epoch] = each.mean()
         accuracy[epoch, 1] = compiled.evaluate(weights, *ink_val, y_val, kind, val_losses[epoch])
+        if every_step:
+            val_loss_steps.append(float(np.mean(after_steps)))
     # pixels with ink are multiplied twice, forward and for their gradient; the second layer has three products
     operations.add(settings.epochs * settings.hidden * (4 * int(np.count_nonzero(x)) + 6 * len(y) * classes))
     return Course(train_loss, val_losses.mean(1), accuracy[:, 0], accuracy[:, 1], val_losses, net, step_loss,
-                  time.perf_counter() - started)  # fmt: skip
+                  val_loss_steps, time.perf_counter() - started)  # fmt: skip
 
 
 def train_all(
     runs: Sequence[Settings], x: np.ndarray, y: np.ndarray, x_val: np.ndarray, y_val: np.ndarray,
-    threads: int | None = None, progress: str | None = None, keep_first: int = 0,
+    threads: int | None = None, progress: str | None = None, keep_first: int = 0, every_step: bool = False,
 ) -> list[Course]:  # fmt: skip
     """Train all `runs` side by side, the largest first, and return their courses in the order given.
 
@@ -212,13 +224,13 @@ def train_all(
         x, y, x_val, y_val: as for `train`.
         threads: how many at once; by default the cores that this process may use.
         progress: label of a plain progress bar; None shows none.
-        keep_first: as for `train`.
+        keep_first, every_step: as for `train`.
     """
     data = _checked(x, y, x_val, y_val)
     threads = threads or usable_cores()
     costly_first = sorted(range(len(runs)), key=lambda i: -runs[i].hidden * runs[i].epochs)
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        waiting = {pool.submit(train, runs[i], *data, keep_first=keep_first): i for i in costly_first}
+        waiting = {pool.submit(train, runs[i], *data, None, keep_first, every_step): i for i in costly_first}
         done = tqdm(as_completed(waiting), progress, len(runs), disable=progress is None, mininterval=5, ncols=80)
         courses = {waiting[run]: run.result() for run in done}
     return [courses[i] for i in range(len(runs))]

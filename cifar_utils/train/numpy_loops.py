@@ -27,6 +27,9 @@ LONG = 1e12
 #: Names of the losses of every other example of `val`, from the first and from the second on.
 HALVES = ("val_loss_even", "val_loss_odd")
 
+#: Name of the loss on `val` after every step, by epoch.
+VAL_STEPS = "val_loss_steps"
+
 #: Operations of all trainings at once from which on processes of their own pay.
 MANY = 1e11
 
@@ -178,6 +181,7 @@ def _train(network, optimizer, recipe: Recipe, seed: int, x, y, sets, changed, p
         y,
         epochs=recipe.epochs or 0,
         marks=marks,
+        shuffle=bool(recipe.draw.options.get("shuffle", True)),
         batch_size=recipe.batch,
         seed=[seed, how["stream"]] if "stream" in how else seed,
         evaluate_on={which.partition(":")[0]: sets[which] for which in recipe.evaluate},
@@ -232,7 +236,7 @@ def hidden_of(training: Training):
     many=True,
     varies=("seed", "model", "optimizer", "batch", "epochs"),
     most=64,
-    knows=("epochs",),
+    knows=("every_step",),
     code=("from cifar_utils.scratch.one_hidden import train_all", inputs_of, part_of),
     restore=hidden_of,
 )
@@ -249,7 +253,8 @@ def compiled(
 
     Weight decay is that of weights alone, not of biases. After every epoch all training examples are measured, and
     those of `val`; `train_loss` and `train_accuracy` are these, not running means. `extra` has the losses of the two
-    `HALVES` of `val`, every other example, so that one can choose an epoch and the other judge it.
+    `HALVES` of `val`, every other example, so that one can choose an epoch and the other judge it; and, with
+    `every_step`, as `VAL_STEPS` the loss on `val` after every step, mean over those of the epoch.
     """
     from ..scratch.one_hidden import Settings, train_all, usable_cores
 
@@ -273,7 +278,8 @@ def compiled(
     if steps:
         runs = [replace(run, epochs=1) for run in runs]
     at_once = min(usable_cores(), len(runs))
-    courses = train_all(runs, x, y, x_val, y_val, progress=progress, keep_first=FIRST_STEPS)
+    courses = train_all(runs, x, y, x_val, y_val, progress=progress, keep_first=FIRST_STEPS,
+                        every_step=recipe.every_step)  # fmt: skip
     trained, per_epoch = [], -(-len(y) // recipe.batch)
     for run, course in zip(runs, courses, strict=True):
         share = course.seconds / at_once * (steps / per_epoch if steps else 1)  # an epoch is a single call
@@ -288,5 +294,6 @@ def compiled(
         scores = {"val": torch.from_numpy(course.network.scores(x_val).astype(np.float16))}
         arrays = {name: getattr(course.network, name) for name in ("w1", "b1", "w2", "b2")}
         halves = {name: course.val_losses[:, k::2].mean(1).tolist() for k, name in enumerate(HALVES)}
-        trained.append(Trained(None, history, final, scores, arrays, halves))
+        steps_of = {VAL_STEPS: course.val_loss_steps} if recipe.every_step else {}
+        trained.append(Trained(None, history, final, scores, arrays, halves | steps_of))
     return trained
