@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 import jinja2
 
-from .ledger import Claim, Measurement, load_claims, load_reports, show_found, show_reported
+from .evidence import Setting
+from .ledger import Claim, Measurement, load_claims, load_reports
+from .show import show_found, show_reported
 from .verdict import Verdict, judge
 
 _MEASURED = {f.name for f in fields(Measurement)}
@@ -81,6 +83,11 @@ def chapter_rows(record: dict, measured_at: Callable[[str], str] = lambda claim_
 def ledger_table(rows: list[Row]) -> str:
     """Return the table reported | reproduced | verdict."""
     return render("table.html.j2", rows=rows)
+
+
+def settings_table(settings: Iterable[Setting]) -> str:
+    """Return the table of where each setting comes from."""
+    return render("settings.html.j2", settings=list(settings))
 
 
 def verdict_lines(record: dict) -> str:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from IPython.display import display
@@ -18,16 +14,16 @@ from IPython.display import display
 from cifar_utils import environment, operations
 from cifar_utils.data import sets as data_module
 from cifar_utils.device import autocast_dtype, float64_device, pick_device
-from cifar_utils.errors import LedgerError, ParameterError, RunError
+from cifar_utils.errors import LedgerError, ParameterError
 from cifar_utils.measure import plots, words
 from cifar_utils.measure.stats import Summary
-from cifar_utils.paths import root
 from cifar_utils.train import Recipe, Training
 
 from . import cards, params, trainings
-from .ledger import Claim, Measurement, load_claims, show_found
-from .record import RECORD_MIME, code_fingerprint
+from .ledger import Claim, Measurement, load_claims, load_reports
+from .record import RECORD_MIME, SETTINGS_MIME, code_fingerprint
 from .scale import Scale
+from .show import show_found
 from .source import source as source  # chapter.source(Dropout) shows the library's code
 from .trainings import Runs
 from .verdict import judge
@@ -97,7 +93,8 @@ class Chapter:
         self._numbers: dict[str, str] = {}
         self._data: dict = {}
         self._trainings: dict[str, float] = {}  # key to seconds
-        self._printed: dict[str, float | None] = {}  # numbers of the report that the experiment itself uses
+        self._printed: dict[str, float | None | list] = {}  # numbers of the report that the experiment itself uses
+        self._checks: dict[str, bool] = {}  # sentences of the page, and whether this run bears them out
         self._started, self._operations = time.perf_counter(), operations.total()
         self._when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         plots.use_house_style()
@@ -194,6 +191,33 @@ class Chapter:
         self._printed |= found
         return list(found.values())
 
+    def points(self, claim: str) -> dict[float, float]:
+        """Return the report's points of a claim along a curve, by their places: to draw, and to measure there.
+
+        Raises:
+            LedgerError: the ledger has no such claim for this notebook, or it has a single number.
+        """
+        if not self._claim(claim).points:
+            raise LedgerError(f"{claim} has no points in the ledger.")
+        self._printed[claim] = self._claim(claim).said
+        return dict(self._claim(claim).points)
+
+    def settings(self) -> None:
+        """Show where each setting of the report's experiments comes from, as the ledger has it."""
+        html = cards.settings_table(load_reports()[self.report_id].settings.get(self.name, ()))
+        display({"text/html": html, "text/plain": "Settings", SETTINGS_MIME: {}}, raw=True)
+
+    def check(self, sentence: str, holds: object) -> None:
+        """Stand behind a sentence of the page: a run on real data that contradicts it says so, and is not published.
+
+        Args:
+            sentence: what the page says, in words.
+            holds: whether this run bears it out.
+        """
+        self._checks[sentence] = bool(holds)
+        if not holds and not self.is_sample:
+            display(cards.Html(cards.render("contradicted.html.j2", sentence=sentence), f"Contradicted: {sentence}"))
+
     def enter(self, scale: Scale) -> tuple:
         """Begin a block of `scale`; return what `leave` needs."""
         stamp = "sample data" if self.is_sample else "" if scale.is_full else f"scaled down: {scale.words}"
@@ -206,19 +230,8 @@ class Chapter:
         self.full_scale, self._scale, stamp = before
         plots.stamp(stamp)
 
-    def scaled_down(self, why: str) -> None:
-        """Say that the following measurements and figures are smaller than the report's, and how."""
-        self.full_scale, self._scale = False, why
-        if not self.is_sample:
-            plots.stamp(f"scaled down: {why}")
-
-    def at_full_scale(self) -> None:
-        """Say that the following measurements and figures are as large as the report's."""
-        self.full_scale, self._scale = True, ""
-        plots.stamp("sample data" if self.is_sample else "")
-
     def report(
-        self, claim: str | Mapping[str, Any], value: float | Summary | None = None,
+        self, claim: str | Mapping[str, Any], value: float | Summary | Mapping[float, float | Summary] | None = None,
         note: str | Mapping[str, str] = "", fitted: bool = False,
     ) -> None:  # fmt: skip
         """Report what was found for a claim, in the claim's unit; the text is glued under the id.
@@ -226,7 +239,7 @@ class Chapter:
         Args:
             claim: a claim of this notebook; or several with their values, `{"a1.q1.loss": loss, "a1.q1.accuracy":
                 (accuracy, "three seeds")}`, ids whole so that a text search finds them.
-            value: what was found.
+            value: what was found; along a curve by place, the places that this run reached.
             note: one sentence for the table; of several claims, for those that have none of their own, or by claim.
             fitted: whether the report's number helped to choose the setting that `value` was measured with.
 
@@ -248,8 +261,11 @@ class Chapter:
             )
         return self._claims[claim_id]
 
-    def _report(self, claim_id: str, value: float | Summary, note: str, fitted: bool) -> None:
+    def _report(self, claim_id: str, value, note: str, fitted: bool) -> None:
         claim = self._claim(claim_id)
+        if isinstance(value, Mapping) != bool(claim.points):
+            expected = f"values by {claim.along}" if claim.points else "one value"
+            raise LedgerError(f"{claim_id} was reported as {type(value).__name__}; expected {expected}.")
         if fitted and not claim.can_be_fitted:
             raise LedgerError(f"{claim_id} is a {claim.kind}, which holds or does not; only experiments are fitted.")
         if self.report_scale and self._scale is None and claim.can_be_fitted:
@@ -297,44 +313,6 @@ class Chapter:
             raw=True,
         )
 
-    def checkpoint(self, tag: str) -> Path | None:
-        """Return the file for `fit(checkpoint=...)`, so that a killed run continues; None outside the runner.
-
-        The folder's name holds a hash of parameters, code and `_arithmetic`: a run that would go on to other
-        numbers never continues this one.
-        """
-        base = os.environ.get("CIFAR_UTILS_RUN_DIR")
-        if base is None:
-            return None
-        return Path(base) / "checkpoints" / self.name / self._digest() / f"{tag}.safetensors"
-
-    def _digest(self) -> str:
-        """Return the name of the folder of this run's checkpoints."""
-        what = [self.params, self._code, self._arithmetic()]
-        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
-
-    def _arithmetic(self) -> list:
-        """Return what decides how sums are rounded: device, number format, and the threads that share them."""
-        return [self.device.type, self.number_format, environment.threads(self.device)]
-
-    def artifact(self, file: str, of: str | None = None) -> Path:
-        """Return the path of a file that notebook `of` (default: this one) leaves for later notebooks.
-
-        Raises:
-            RunError: another notebook's file is asked for and is not there.
-        """
-        usual = root() / "runs" / self.params["profile"]
-        path = Path(os.environ.get("CIFAR_UTILS_RUN_DIR", usual)) / "artifacts" / (of or self.name) / file
-        if of is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif not path.exists():
-            path = usual / "artifacts" / of / file  # for a run with parameters of its own, which lies elsewhere
-        if of is not None and not path.exists():
-            profile = self.params["profile"]
-            raise RunError(f"{self.name} needs {file} of {of} at profile {profile}; "
-                           f"run it first: python -m reproduce run {of} --profile {profile}")  # fmt: skip
-        return path
-
     def record(self) -> dict:
         """Return everything that is stored beside this run's numbers, JSON-ready."""
         measurements = {
@@ -358,9 +336,9 @@ class Chapter:
             "environment": self._environment,
             "data": self._data,
             "code": self._code,
-            "checkpoint": self._digest(),
             "trainings": self._trainings,
             "printed": self._printed,
+            "checks": self._checks,
             "operations": operations.total() - self._operations,
             "started": self._when,
             "duration_s": round(time.perf_counter() - self._started, 1),

@@ -36,8 +36,8 @@ def why_stale(record: dict, parameters: dict | None = None, executed: dict | Non
         return versions.code_changes(executed, name) or "code of cifar_utils that it uses was changed"
     ledger = load_claims()
     for claim, value in record.get("printed", {}).items():
-        if claim not in ledger or ledger[claim].value != value:
-            return f"it used the report's number for {claim}, {value:g}, which is another one in the ledger now"
+        if claim not in ledger or ledger[claim].said != value:
+            return f"it used the report's numbers for {claim}, {value}, which are others in the ledger now"
     asked = {claim.id for claim in ledger.values() if claim.notebook == name}
     if missing := sorted(asked - set(record["measurements"])):
         return f"it did not measure {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")

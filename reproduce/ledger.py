@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,6 +15,8 @@ import yaml
 from cifar_utils.errors import LedgerError
 from cifar_utils.measure.stats import Summary
 from cifar_utils.paths import root
+
+from .evidence import GIVEN, Setting
 
 REPORTS = ("a1", "a3", "nndl", "rdfia", "hw3")
 
@@ -46,6 +48,9 @@ class Claim:
         asks: what we measured for it, where `says` does not tell.
         scale: what the report ran for it, in words; empty where it ran nothing.
         fitted: whether the claim's own number helped to choose the setting that it is compared with.
+        points: of a claim along a curve, instead of `value`: what the report says at some places, by place.
+        along: what the places of `points` count, such as `epoch`.
+        repeats: another claim that speaks of the same thing; their verdicts may not contradict each other.
     """
 
     id: str
@@ -61,6 +66,9 @@ class Claim:
     asks: str = ""
     scale: str = ""
     fitted: bool = False
+    points: tuple[tuple[float, float], ...] = ()
+    along: str = ""
+    repeats: str = ""
 
     @property
     def report(self) -> str:
@@ -70,9 +78,18 @@ class Claim:
     @property
     def tolerance(self) -> float:
         """How far from `value` still agrees, in `unit`."""
+        return self.tolerance_of(self.value or 0.0)
+
+    def tolerance_of(self, value: float) -> float:
+        """Return how far from `value`, one of the report's numbers, still agrees, in `unit`."""
         if isinstance(self.within, str):
-            return abs(self.value or 0.0) * float(self.within.removesuffix(" %")) / 100
+            return abs(value) * float(self.within.removesuffix(" %")) / 100
         return self.within
+
+    @property
+    def said(self) -> float | None | list:
+        """The report's number, or its pairs of place and number, as JSON gives them back."""
+        return [list(pair) for pair in self.points] or self.value
 
     @property
     def can_be_fitted(self) -> bool:
@@ -80,16 +97,18 @@ class Claim:
         return self.kind in ("measured", "direction")
 
     def __post_init__(self):
+        if isinstance(self.points, Mapping):
+            object.__setattr__(self, "points", tuple(self.points.items()))
         for problem in self._problems():
             raise LedgerError(f"Claim {self.id}: {problem}")
 
     def _problems(self) -> Iterator[str]:
-        for field in fields(self):  # first of all, so that what follows may take texts for texts
-            value = getattr(self, field.name)
-            if field.default is MISSING and not str(value or "").strip():
-                yield f"{field.name} is empty"
-            if field.type == "str" and not isinstance(value, str):
-                yield f"{field.name} is {value!r}; expected text"
+        for each in fields(self):  # first of all, so that what follows may take texts for texts
+            value = getattr(self, each.name)
+            if each.default is MISSING and not str(value or "").strip():
+                yield f"{each.name} is empty"
+            if each.type == "str" and not isinstance(value, str):
+                yield f"{each.name} is {value!r}; expected text"
         if not re.fullmatch(ID, self.id):
             yield "the id must be report.part.question.name in lower case, such as rdfia.cd.q10.conv1_weights"
         if self.kind not in KINDS:
@@ -117,12 +136,25 @@ class Claim:
                 f"within is {self.within!r}; expected a number of 0 or more, or a share such as '10 %' "
                 "(YAML reads 1e-3 as text: write 1.0e-3)"
             )
-        if relative and not self.value:
+        if relative and not self.value and not self.points:
             yield f"within is {self.within!r} of a value of 0; give a number in the claim's unit"
-        if self.kind != "direction" and self.value is None:
+        yield from self._problems_of_points()
+        if self.kind != "direction" and self.value is None and not self.points:
             yield f"a {self.kind} claim needs the report's value"
         if self.kind == "direction" and self.comparison == "equal" and not self.within:
             yield "a direction 'equal' needs within: how small an effect counts as none"
+
+    def _problems_of_points(self) -> Iterator[str]:
+        if bool(self.points) != bool(self.along):
+            yield "points and along, which says what their places count, come together"
+        if not self.points:
+            return
+        if not isinstance(self.points, tuple) or not all(map(_is_number, sum(self.points, ()))):
+            yield f"points is {self.points!r}; expected numbers by their places, such as {{1: 59.8, 10: 74.0}}"
+        elif len(self.points) < 2 or list(self.points) != sorted(self.points):
+            yield "points needs two places or more, the first one first"
+        if self.kind != "measured" or self.comparison != "equal" or self.value is not None or not self.within:
+            yield "a claim with points is a measured one with a tolerance, equal, and has no value beside them"
 
 
 def _is_number(value: object) -> bool:
@@ -131,19 +163,20 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Report:
-    """A report: its title and course, and the claims it makes."""
+    """A report: its title and course, the claims it makes, and by notebook where each setting comes from."""
 
     id: str
     title: str
     course: str
     claims: tuple[Claim, ...]
+    settings: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
 
 
 # ---- files ----
 
 #: What a report's file and the claims of one notebook consist of, and what of it must be there.
 FILE = ("title", "course", "notebooks")
-GROUP = ("scale", "claims")
+GROUP = ("scale", "settings", "claims")
 ENTRY = tuple(f.name for f in fields(Claim) if f.name != "notebook")
 NEEDED = tuple(f.name for f in fields(Claim) if f.default is MISSING and f.name != "notebook")
 
@@ -160,7 +193,12 @@ def load_reports(folder: Path | None = None) -> dict[str, Report]:
     if strangers := {p.stem for p in folder.glob("*.yml")} - set(REPORTS):
         raise LedgerError(f"{sorted(strangers)[0]}.yml belongs to no report; expected one of {', '.join(REPORTS)}")
     files = [path for path in (folder / f"{name}.yml" for name in REPORTS) if path.exists()]
-    return {path.stem: _read(path) for path in files}
+    reports = {path.stem: _read(path) for path in files}
+    known = {claim.id for report in reports.values() for claim in report.claims}
+    for claim in (c for report in reports.values() for c in report.claims if c.repeats):
+        if claim.repeats not in known or claim.repeats == claim.id:
+            raise LedgerError(f"Claim {claim.id} repeats {claim.repeats}, which is no other claim of the ledger")
+    return reports
 
 
 def load_claims() -> dict[str, Claim]:
@@ -172,8 +210,13 @@ def _read(path: Path) -> Report:
     """Return the report of one file."""
     raw = _fields(_parse(path), path.name, FILE, FILE)
     claims: dict[str, Claim] = {}
+    settings: dict[str, tuple[Setting, ...]] = {}
     for notebook, group in _mapping(raw["notebooks"] or {}, f"{path.name}, notebooks").items():
         group = _fields(group, f"{path.name}, {notebook}", GROUP, ("claims",))
+        where = f"Settings of {notebook}"
+        entries = [_fields(entry, where, GIVEN, ("what", "value", "from", "where"))
+                   for entry in group.get("settings", ())]  # fmt: skip
+        settings[notebook] = tuple(Setting.of(notebook, entry) for entry in entries)
         for entry in group["claims"] or ():
             claim = _claim(entry, notebook, group.get("scale", ""), f"number {len(claims) + 1} of {path.name}")
             if claim.id in claims:
@@ -181,7 +224,7 @@ def _read(path: Path) -> Report:
             if claim.report != path.stem:
                 raise LedgerError(f"Claim {claim.id} stands in {path.name}; expected {claim.report}.yml")
             claims[claim.id] = claim
-    return Report(path.stem, raw["title"], raw["course"], tuple(claims.values()))
+    return Report(path.stem, raw["title"], raw["course"], tuple(claims.values()), settings)
 
 
 def _claim(entry: object, notebook: str, scale: str, label: str) -> Claim:
@@ -248,6 +291,7 @@ class Measurement:
         full_scale: whether the run was as large as the report's.
         note: one sentence for the table.
         fitted: whether the report's number helped to choose the setting that this was measured with.
+        points: along a curve, (place, mean, low, high) where the run reached the place; `value` is None.
     """
 
     value: float | None
@@ -258,65 +302,24 @@ class Measurement:
     full_scale: bool = True
     note: str = ""
     fitted: bool = False
+    points: tuple[tuple[float, float | None, float | None, float | None], ...] = ()
 
     def __post_init__(self):
         if self.value is not None and not math.isfinite(self.value):
             object.__setattr__(self, "value", None)
 
     @classmethod
-    def of(cls, value: float | Summary, full_scale: bool = True, note: str = "", fitted: bool = False) -> Measurement:
-        """Return the measurement for a plain number or a `Summary`."""
+    def of(
+        cls, value: float | Summary | Mapping[float, float | Summary], full_scale: bool = True, note: str = "",
+        fitted: bool = False,
+    ) -> Measurement:  # fmt: skip
+        """Return the measurement for a plain number, a `Summary`, or either by places of a curve."""
+        if isinstance(value, Mapping):
+            each = {place: cls.of(found) for place, found in sorted(value.items())}
+            points = tuple((place, m.value, m.low, m.high) for place, m in each.items())
+            some = next(iter(each.values()), cls(None))
+            return cls(None, None, None, some.n, some.method, full_scale, note, fitted, points)
         if not isinstance(value, Summary):
             return cls(float(value), full_scale=full_scale, note=note, fitted=fitted)
         low, high = (value.low, value.high) if value.has_interval else (None, None)
         return cls(value.mean, low, high, value.n, value.method, full_scale, note, fitted)
-
-
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def show(value: float | None, unit: str = "", like: float | None = None) -> str:
-    """Return a number as a person would write it: thousands apart, three significant digits, unit.
-
-    Args:
-        value: the number; None gives a dash.
-        unit: `%` or a word, put behind the number.
-        like: write as many decimals as this number would get, such as an interval's bound like its mean.
-    """
-    if value is None:
-        return "—"
-    if not math.isfinite(value):
-        return "diverged"
-    like = value if like is None or not math.isfinite(like) else like
-    if unit in ("%", "points"):
-        text = f"{value:.{2 if 0 < abs(like) < 1 else 1}f}"
-    elif like == int(like) and value == int(value) and abs(value) < 1e15:
-        text = f"{int(value):,}"
-    elif 0 < abs(like) < 1e-3:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        text = f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}"
-    else:
-        decimals = max(0, 2 - math.floor(math.log10(abs(like)))) if like else 2
-        text = f"{value:,.{min(decimals, 4)}f}"
-    text = text.replace("-", "−")
-    return f"{text} {unit}".strip()
-
-
-def show_reported(claim: Claim) -> str:
-    """Return what the report says as text for a table."""
-    sign = {"greater": "more than ", "less": "less than ", "equal": ""}[claim.comparison]
-    if claim.kind == "direction" and claim.comparison == "equal":
-        return f"no effect (±{show(claim.tolerance, claim.unit)})"
-    return sign + show(claim.value or 0.0, claim.unit)
-
-
-def show_found(claim: Claim, found: dict | Measurement) -> str:
-    """Return a measurement as text for a table: value, and interval where there is one."""
-    m = found if isinstance(found, Measurement) else Measurement(**found)
-    if m.value is None:
-        return "diverged"
-    if m.low is None:
-        return show(m.value, claim.unit)
-    value, low, high = (show(v, claim.unit, like=m.value).removesuffix(claim.unit).strip() for v in
-                        (m.value, m.low, m.high))  # fmt: skip
-    return f"{value} [{low}, {high}] {claim.unit}".strip()

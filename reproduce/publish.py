@@ -58,6 +58,10 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
             f"again; commit them, and then: {again} --again"
         )
     _refuse_what_should_not_be_seen(source, executed)
+    if wrong := [sentence for sentence, holds in record.get("checks", {}).items() if not holds]:
+        raise RunError(
+            f"{name}: its text says that {wrong[0]}, which this run contradicts; write it anew, and run again."
+        )
     chapter, results = root() / "book" / "chapters" / source.name, root() / "results" / f"{name}.json"
     if results.exists() and not replace:
         published = _read(results)["profile"]

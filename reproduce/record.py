@@ -16,6 +16,9 @@ from . import params
 #: The mime type of the record among the outputs of a notebook's last cell.
 RECORD_MIME = "application/vnd.cifar-utils.record+json"
 
+#: The mime type beside a table of settings, which the book writes anew.
+SETTINGS_MIME = "application/vnd.reproduce.settings+json"
+
 
 def record_of(path: Path) -> dict:
     """Return the record that an executed notebook carries.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from typing import get_args
 
+from .evidence import GIVEN, Certainty, Origin, Setting
 from .ledger import COMPARISONS, ENTRY, FILE, GROUP, ID, KINDS, NEEDED, RELATIVE, Claim
 
 _TEXT = {"type": "string", "pattern": r"\S"}
@@ -29,16 +31,32 @@ _CLAIM: dict[str, dict] = {
     "asks": _TEXT,
     "scale": _TEXT,
     "fitted": {"type": "boolean"},
+    "points": {"type": "object", "minProperties": 2, "additionalProperties": {"type": "number"}},
+    "along": _TEXT,
+    "repeats": {"type": "string", "pattern": f"^{ID}$"},
 }
+
+#: The same for an entry of `settings`.
+_SETTING: dict[str, dict] = {name: _TEXT for name in GIVEN} | {
+    "from": {"enum": list(get_args(Origin))},
+    "certainty": {"enum": [word for word in get_args(Certainty) if word]},
+}
+
+_NUMBERS: dict = {"oneOf": [{"required": ["value"]}, {"required": ["points"]}]}
 
 #: What fields ask of each other.
 _TOGETHER: dict = {
-    "dependentRequired": {"within": ["because"], "because": ["within"]},
+    "dependentRequired": {
+        "within": ["because"],
+        "because": ["within"],
+        "points": ["along", "within"],
+        "along": ["points"],
+    },
     "allOf": [
         {
             "if": {"properties": {"kind": {"const": "direction"}}},
             "then": {"if": {"properties": {"comparison": {"const": "equal"}}}, "then": {"required": ["within"]}},
-            "else": {"required": ["value"]},
+            "else": _NUMBERS,
         },
         {
             "if": {"properties": {"kind": {"enum": ["derivation", "setting"]}}},
@@ -46,7 +64,11 @@ _TOGETHER: dict = {
         },
         {
             "if": {"properties": {"within": _SHARE}, "required": ["within"]},
-            "then": {"properties": {"value": {"not": {"const": 0}}}, "required": ["value"]},
+            "then": {"properties": {"value": {"not": {"const": 0}}}, **_NUMBERS},
+        },
+        {
+            "if": {"required": ["points"]},
+            "then": {"properties": {"kind": {"const": "measured"}, "comparison": {"const": "equal"}}},
         },
     ],
 }
@@ -58,8 +80,12 @@ def schema() -> dict:
     about["scale"] += " `none` where the report ran nothing for one claim of a notebook whose others share a scale."
     claim = _mapping({name: {"description": about[name], **_CLAIM[name]} for name in ENTRY}, NEEDED) | _TOGETHER
     scale = {"description": "What the report ran for this notebook's experiments, in words.", **_TEXT}
+    about_settings = {"from" if name == "origin" else name: text for name, text in _attributes(Setting).items()}
+    needed = ("what", "value", "from", "where")
+    setting = _mapping({n: {"description": about_settings[n], **_SETTING[n]} for n in GIVEN}, needed)
+    settings = {"description": "Where its settings come from.", "type": "array", "items": setting}
     claims = {"description": "The claims that this notebook answers.", "type": ["array", "null"], "items": claim}
-    group = _mapping(dict(zip(GROUP, (scale, claims), strict=True)), ("claims",))
+    group = _mapping(dict(zip(GROUP, (scale, settings, claims), strict=True)), ("claims",))
     title = {"description": "The report's title.", **_TEXT}
     course = {"description": "The course that it was written for.", **_TEXT}
     notebooks = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .ledger import Claim, Measurement
@@ -70,8 +71,9 @@ class Verdict(StrEnum):
 def judge(claim: Claim, found: Measurement, sample: bool) -> Verdict:
     """Return the verdict that a measurement earns for a claim.
 
-    A measured value is `reproduced` when the mean lies within the tolerance; where only the
-    interval reaches there, it is `not resolved`. A direction needs the whole interval on one side.
+    A measured value is `reproduced` when the mean lies within the tolerance and its interval is no wider than that;
+    where only the interval reaches there, or it is wider, it is `not resolved`. Along a curve this holds for every
+    point that the run reached. A direction needs the whole interval on one side.
     Derivations and settings are exact: what does not agree is `corrected`. A number that helped to
     choose the setting it is compared with is `fitted`, however well it agrees.
     """
@@ -83,18 +85,60 @@ def judge(claim: Claim, found: Measurement, sample: bool) -> Verdict:
         return Verdict.NOT_FULL_SCALE
     if claim.fitted or found.fitted:
         return Verdict.FITTED
+    if claim.points:
+        return _along_the_curve(claim, found)
     if found.value is None:
         return Verdict.DIFFERS
     low = found.value if found.low is None else found.low
     high = found.value if found.high is None else found.high
     if claim.kind == "measured" and _agrees(claim, found.value):
-        return Verdict.REPRODUCED
+        wide = claim.comparison == "equal" and claim.tolerance and high - low > 2 * claim.tolerance
+        return Verdict.NOT_RESOLVED if wide else Verdict.REPRODUCED
     if claim.kind == "direction":
         if found.low is None:
             return Verdict.NOT_RESOLVED  # a direction without an interval is an anecdote
         if _agrees(claim, low) and _agrees(claim, high):
             return Verdict.REPRODUCED
     return Verdict.NOT_RESOLVED if _reaches(claim, low, high) else Verdict.DIFFERS
+
+
+def _along_the_curve(claim: Claim, found: Measurement) -> Verdict:
+    each = [point.verdict for point in compare(claim, found)]
+    if len(each) < 2:
+        return Verdict.NOT_FULL_SCALE
+    if Verdict.DIFFERS in each:
+        return Verdict.DIFFERS
+    return Verdict.NOT_RESOLVED if Verdict.NOT_RESOLVED in each else Verdict.REPRODUCED
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of a curve that the run reached.
+
+    Attributes:
+        place: where on the curve, such as an epoch.
+        reported: what the report says there, in the claim's unit.
+        found: our mean there; None where the run diverged.
+        verdict: what it would earn alone.
+    """
+
+    place: float
+    reported: float
+    found: float | None
+    verdict: Verdict
+
+
+def compare(claim: Claim, found: Measurement) -> list[Point]:
+    """Return the places of a claim along a curve that a run reached, each with its own verdict."""
+    measured = {place: rest for place, *rest in found.points}
+    points = []
+    for place, reported in claim.points:
+        if place in measured:
+            mean, low, high = measured[place]
+            alone = replace(claim, points=(), along="", value=reported, within=claim.tolerance_of(reported))
+            verdict = judge(alone, replace(found, value=mean, low=low, high=high, points=()), sample=False)
+            points.append(Point(place, reported, mean, verdict))
+    return points
 
 
 def _agrees(claim: Claim, value: float | None) -> bool:

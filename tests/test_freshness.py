@@ -23,7 +23,8 @@ def run(project):
     """The record of a run of a small project, as it was left."""
     (project / "notebooks" / f"{NAME}.ipynb").write_text(json.dumps(notebook(PARAMETERS, *CELLS)))
     (project / "cifar_utils" / "used.py").write_text(
-        '"""A module."""\nfrom cifar_utils.deep import y\nfrom cifar_utils.errors import x\n\n\ndef f(x):\n    return x + y\n'
+        '"""A module."""\nfrom cifar_utils.deep import y\nfrom cifar_utils.errors import x\n\n\n'
+        "def f(x):\n    return x + y\n"
     )
     (project / "cifar_utils" / "deep.py").write_text("y = 1\n")
     (project / "cifar_utils" / "errors.py").write_text("x = 1\n")
@@ -88,7 +89,7 @@ def test_a_number_of_the_report_that_the_experiment_used_is_a_part_of_it(project
     assert freshness.why_stale(used) == ""
     change(project / "claims/a1.yml", "value: 38\n", "value: 12\n")
     assert freshness.why_stale(used).startswith(
-        "it used the report's number for a1.q1.accuracy, 38, which is another"
+        "it used the report's numbers for a1.q1.accuracy, 38, which are others"
     )
     assert freshness.why_stale(run) == ""
 

@@ -67,6 +67,15 @@ def test_publish_copies_notebook_and_record(project, run):
     assert json.loads((project / "results" / f"{NAME}.json").read_text()) == record_of(chapter) == record_of(run)
 
 
+def test_a_run_that_contradicts_a_sentence_of_its_page_is_not_published(project, run):
+    executed = json.loads(run.read_text())
+    executed["cells"][-1]["outputs"][0]["data"][RECORD_MIME]["checks"] = {"it is so": True, "dropout helps": False}
+    run.write_text(json.dumps(executed))
+    with pytest.raises(RunError, match="its text says that dropout helps, which this run contradicts"):
+        publish.publish(NAME, "quick")
+    assert not (project / "results" / f"{NAME}.json").exists()
+
+
 def test_publish_never_lets_quick_replace_full_unless_told(project, run):
     (project / "params/full").mkdir()
     (project / "params/full" / f"{NAME}.yml").write_text("data: real\n")

@@ -6,9 +6,10 @@ import re
 from collections.abc import Container
 from copy import deepcopy
 
-from ..cards import Row, chapter_rows, ledger_table
+from ..cards import Row, chapter_rows, ledger_table, settings_table
 from ..cells import note_cells
-from ..record import RECORD_MIME
+from ..ledger import load_reports
+from ..record import RECORD_MIME, SETTINGS_MIME
 
 #: What chapter.glue leaves in a notebook, and myst-nb looks for.
 _GLUED = "application/papermill.record/text/plain"
@@ -31,6 +32,8 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     measured = {claim: f"cell-{found['cell']}" for claim, found in record["measurements"].items() if found["cell"]}
     rows = chapter_rows(record, lambda claim_id: measured.get(claim_id, ""))
     executed = with_verdicts(executed, rows, {"text/html": ledger_table(rows)})
+    name = record["notebook"]
+    _renew(executed, SETTINGS_MIME, settings_table(load_reports()[name.split("_")[0]].settings.get(name, ())))
     cells = []
     for cell, anchor in zip(executed["cells"], cell_anchors(executed), strict=True):
         if cell["cell_type"] == "code":
@@ -62,6 +65,13 @@ def _present(output: dict, glued: dict[str, str], last: dict) -> dict:
         return {**output, "data": last}
     name = output.get("metadata", {}).get("scrapbook", {}).get("name")
     return {**output, "data": {_GLUED: repr(glued[name])}} if name in glued else output
+
+
+def _renew(executed: dict, mime: str, html: str) -> None:
+    """Write an output that carries `mime` anew, in place."""
+    for output in (each for cell in executed["cells"] for each in cell.get("outputs", ())):
+        if mime in output.get("data", {}):
+            output["data"] = {"text/html": html}
 
 
 def _place(anchor: str) -> dict:

@@ -1,0 +1,77 @@
+"""Claims and measurements as text for tables: numbers as a person would write them."""
+
+from __future__ import annotations
+
+import math
+
+from .ledger import Claim, Measurement
+from .verdict import Verdict, compare
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def show(value: float | None, unit: str = "", like: float | None = None) -> str:
+    """Return a number as a person would write it: thousands apart, three significant digits, unit.
+
+    Args:
+        value: the number; None gives a dash.
+        unit: `%` or a word, put behind the number.
+        like: write as many decimals as this number would get, such as an interval's bound like its mean.
+    """
+    if value is None:
+        return "—"
+    if not math.isfinite(value):
+        return "diverged"
+    like = value if like is None or not math.isfinite(like) else like
+    if unit in ("%", "points"):
+        text = f"{value:.{2 if 0 < abs(like) < 1 else 1}f}"
+    elif like == int(like) and value == int(value) and abs(value) < 1e15:
+        text = f"{int(value):,}"
+    elif 0 < abs(like) < 1e-3:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        text = f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    else:
+        decimals = max(0, 2 - math.floor(math.log10(abs(like)))) if like else 2
+        text = f"{value:,.{min(decimals, 4)}f}"
+    text = text.replace("-", "−")
+    return f"{text} {unit}".strip()
+
+
+def show_reported(claim: Claim) -> str:
+    """Return what the report says as text for a table."""
+    if claim.points:
+        (first, begin), (last, end) = claim.points[0], claim.points[-1]
+        ends = f"{show(begin, claim.unit)} at {claim.along} {show(first)}, {show(end, claim.unit)} at {show(last)}"
+        return f"{ends} ({len(claim.points)} points)"
+    sign = {"greater": "more than ", "less": "less than ", "equal": ""}[claim.comparison]
+    if claim.kind == "direction" and claim.comparison == "equal":
+        return f"no effect (±{show(claim.tolerance, claim.unit)})"
+    return sign + show(claim.value or 0.0, claim.unit)
+
+
+def show_found(claim: Claim, found: dict | Measurement) -> str:
+    """Return a measurement as text for a table: value, and interval where there is one."""
+    m = found if isinstance(found, Measurement) else Measurement(**found)
+    if claim.points:
+        return _show_along(claim, m)
+    if m.value is None:
+        return "diverged"
+    if m.low is None:
+        return show(m.value, claim.unit)
+    value, low, high = (show(v, claim.unit, like=m.value).removesuffix(claim.unit).strip() for v in
+                        (m.value, m.low, m.high))  # fmt: skip
+    return f"{value} [{low}, {high}] {claim.unit}".strip()
+
+
+def _show_along(claim: Claim, found: Measurement) -> str:
+    points = compare(claim, found)
+    if not points:
+        return f"no point reached; the first is {claim.along} {show(claim.points[0][0])}"
+    agree = sum(point.verdict == Verdict.REPRODUCED for point in points)
+    reached = f"{agree} of {len(points)} points agree, up to {claim.along} {show(points[-1].place)}"
+    if any(point.found is None for point in points):
+        return f"{reached}; it diverged"
+    far = max(points, key=lambda point: abs((point.found or 0.0) - point.reported))
+    apart = (far.found or 0.0) - far.reported
+    unit = "points" if claim.unit == "%" else claim.unit
+    return f"{reached}; farthest {'+' if apart > 0 else ''}{show(apart, unit)} at {show(far.place)}"
