@@ -1,11 +1,12 @@
 # One graph for everything: make reproduce, or by hand
 #   python -m snakemake --cores 2 --config profile=quick only=a1_q1_softmax_regression
-# A second run does nothing; a notebook whose code was edited reruns itself and what needs it. Trainings that take
-# half a minute or more (--config own_job=SECONDS) are jobs of their own. On a cluster: profiles/slurm.
+# A second run does nothing; a notebook whose code was edited is run again. Trainings that take half a minute or
+# more (--config own_job=SECONDS) are jobs of their own. On a cluster: profiles/slurm.
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from reproduce import params, runner, workflow as around
+from cifar_utils.paths import chapters
+from reproduce import params, workflow as around
 
 PROFILE = config.get("profile", "smoke")
 if PROFILE not in params.PROFILES:
@@ -14,8 +15,8 @@ NAMES = around.chosen(config.get("only"))
 PYTHON = sys.executable
 if workflow.is_main_process:
     around.unlock_if_alone()
-    stale = around.withdraw_stale(runner.notebooks(), PROFILE)
-    around.plan_trainings(around.with_needs(NAMES), stale, PROFILE, config.get("own_job"))
+    stale = around.withdraw_stale(chapters(), PROFILE)
+    around.plan_trainings(NAMES, stale, PROFILE, config.get("own_job"))
 
 
 wildcard_constraints:
@@ -28,10 +29,6 @@ rule all:
     default_target: True
     input:
         expand("runs/{profile}/{name}.done", profile=PROFILE, name=NAMES),
-
-
-def earlier_chapters(wildcards):
-    return [f"runs/{wildcards.profile}/{other}.done" for other in runner.needs().get(wildcards.name, [])]
 
 
 def trainings(wildcards):
@@ -52,7 +49,6 @@ GPU = int(PROFILE == "full")
 rule notebook:
     input:
         notebook=ancient("notebooks/{name}.ipynb"),
-        needs=earlier_chapters,
         trainings=trainings,
     output:
         touch("runs/{profile}/{name}.done"),
@@ -79,9 +75,3 @@ rule training:
 onstart:
     if not workflow.local_exec:
         around.watch_queue()
-
-
-# checkpoints are a run's safety until somebody else has found it finished
-onsuccess:
-    for name in NAMES:
-        runner.tidy(runner.run_dir(PROFILE), name)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cifar_utils.errors import CifarUtilsError, ParameterError
+from cifar_utils.paths import chapters, root
 
 from . import constraints, kernels, params
 
@@ -80,7 +81,7 @@ def _trainings(args) -> int | None:
     if verb == "run" and args.is_whole_process and not wanted.items() <= os.environ.items():
         # as a kernel has it, from the start: glibc and PyTorch look once
         os.execve(sys.executable, [sys.executable, "-m", "reproduce", *sys.argv[1:]], os.environ | wanted)
-    from . import archive, queue, runner
+    from . import archive, queue
 
     if verb in ("export", "import") and len(rest) != 1:
         raise ParameterError(f"trainings {verb} needs the name of one file.")
@@ -96,7 +97,7 @@ def _trainings(args) -> int | None:
     elif verb == "run":
         if args.nice:
             queue.lower_priority()
-        names = rest or runner.notebooks()
+        names = rest or chapters()
         if args.key:
             return queue.work_on(args.profile, names, args.key)
         left = queue.work(args.profile, names, args.time_budget)
@@ -104,16 +105,15 @@ def _trainings(args) -> int | None:
             print(f"{left} training{'s' * (left > 1)} left." if left else "All are there.")
     else:
         names = [verb, *rest] if args.what and verb != "list" else rest
-        for line in queue.listing(args.profile, names or runner.notebooks()):
+        for line in queue.listing(args.profile, names or chapters()):
             print(line)
     return None
 
 
 def _publish(args) -> None:
     from .publish import publish, refresh
-    from .runner import notebooks
 
-    for name in args.names or notebooks():
+    for name in args.names or chapters():
         if args.text:
             kept = refresh(name)
             print(f"{name}: " + (f"stays as it was run, {kept}" if kept else "has the present text"))
@@ -122,8 +122,6 @@ def _publish(args) -> None:
 
 
 def _book(args) -> None:
-    from cifar_utils.paths import root
-
     from .book import build as book
 
     index = book.build_profile(args.profile) if args.profile else book.build_published()
@@ -131,8 +129,6 @@ def _book(args) -> None:
 
 
 def _readme(args) -> None:
-    from cifar_utils.paths import root
-
     from .book import scoreboard
 
     scoreboard.update_readme(root() / "README.md", root() / "results")
@@ -141,14 +137,12 @@ def _readme(args) -> None:
 def _store(args) -> None:
     from . import runner
 
-    for name in args.names or runner.notebooks():
+    for name in args.names or chapters():
         print(f"{name}: outputs of {runner.store_outputs(name)} cells stored")
 
 
 def _list(args) -> None:
-    from .runner import notebooks
-
-    for name in notebooks():
+    for name in chapters():
         print(name)
         for p in params.declared(name).values():
             print(f"    {p.name}: {p.type} = {p.default!r}  # {p.help} {constraints.shown(p.rules)}".rstrip(" #"))
@@ -169,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
 
     reproduce = sub.add_parser("reproduce", help="run every notebook, render the book of these runs")
     reproduce.add_argument("--profile", default="smoke", help="smoke (default), quick or full")
-    reproduce.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these notebooks and what they need")
+    reproduce.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these notebooks")
     reproduce.add_argument("--cores", type=_at_least_one, default=2, metavar="N", help="CPU cores, 2 by default")
     reproduce.set_defaults(call=_reproduce)
 

@@ -30,20 +30,18 @@ def environment(threads: int | None = None) -> dict[str, str]:
     return memory | ({key: str(threads) for key in THREADS} if threads else {})
 
 
-def manager(run_dir: Path, log: Path, threads: int | None = None) -> type:
+def manager(log: Path, threads: int | None = None) -> type:
     """Return a kernel manager class for papermill whose kernels run this interpreter.
 
     Args:
-        run_dir: where the notebook's checkpoints and artifacts go.
         log: file for what the kernel itself says, which is of use only where it dies.
         threads: CPU threads; as many as the environment says by default.
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    env = {"CIFAR_UTILS_RUN_DIR": str(run_dir)} | environment(threads)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=env)
+    spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment(threads))
 
     class OwnKernelManager(AsyncKernelManager):
         @property

@@ -6,18 +6,15 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 
 from cifar_utils.errors import ParameterError, RunError
-from cifar_utils.paths import chapter_name, chapters, notebook_path, root
+from cifar_utils.paths import chapter_name, notebook_path, root
 
 from . import freshness, kernels, params, versions
 from .cells import note_cells
@@ -42,38 +39,6 @@ def run_dir(profile: str, own: dict | None = None) -> Path:
     if plain != text:
         plain += "~" + hashlib.sha256(text.encode()).hexdigest()[:6]
     return root() / "runs" / f"{profile}+{plain}"
-
-
-def needs() -> dict[str, list[str]]:
-    """Return which notebooks must have run before a notebook (`notebooks/needs.yml`).
-
-    Raises:
-        ParameterError: the file names a notebook that does not exist.
-    """
-    path = root() / "notebooks" / "needs.yml"
-    table = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
-    return {chapter_name(name): [chapter_name(other) for other in others] for name, others in table.items()}
-
-
-def notebooks() -> list[str]:
-    """Return the names of all notebooks, each behind those it needs, otherwise in alphabetical order.
-
-    Raises:
-        ParameterError: notebooks need each other in a circle.
-    """
-    required, ordered = needs(), []
-
-    def place(name: str, above: tuple[str, ...]) -> None:
-        if name in above:
-            raise ParameterError(f"notebooks/needs.yml: {' needs '.join((*above, name))}, which is a circle.")
-        for other in required.get(name, []):
-            place(other, (*above, name))
-        if name not in ordered:
-            ordered.append(name)
-
-    for name in chapters():
-        place(name, ())
-    return ordered
 
 
 def run(
@@ -117,7 +82,6 @@ def run(
         record = None if again else finished(folder, name, usual | values)
         if record:
             _refresh(target, record)
-            tidy(folder, name)
             print(f"{name}: up to date (--again runs it once more)", flush=True)
             return target
         print(f"{name}: running at profile {profile}{_expected(name, profile)}", flush=True)
@@ -167,7 +131,7 @@ def _execute(name: str, values: dict, folder: Path, threads: int | None) -> None
             parameters=values,
             cwd=str(root()),
             kernel_name="python3",  # for papermill to know the language; the kernel is the manager's
-            kernel_manager_class=kernels.manager(folder, log, threads),
+            kernel_manager_class=kernels.manager(log, threads),
             engine_name=kernels.engine(),
             shutdown_kernel="immediate",  # its results are here, and it has nothing to tidy up
             start_timeout=180,
@@ -285,28 +249,12 @@ def taken_over(name: str, profile: str) -> bool:
 
 
 def finished(folder: Path, name: str, wanted: dict) -> dict | None:
-    """Return the record of a finished run that is current, with the parameters `wanted`.
-
-    A run that began before one that it needs was finished does not count: it read what that one left before.
-    """
-    path = folder / f"{name}.ipynb"
+    """Return the record of a finished run that is current, with the parameters `wanted`."""
     try:
-        record = record_of(path)
+        record = record_of(folder / f"{name}.ipynb")
     except (OSError, ValueError, KeyError, RunError):
         return None
-    if freshness.why_stale(record, wanted):
-        return None
-    began = _when(path, "start_time")
-    ends = (_when(run_dir(record["profile"]) / f"{other}.ipynb", "end_time") for other in needs().get(name, []))
-    return None if any(end and began and end > began for end in ends) else record
-
-
-def _when(path: Path, which: str) -> datetime | None:
-    """Return when papermill began or ended a run; None where there is no such run."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        meta = json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]
-        return datetime.fromisoformat(meta[which])
-    return None
+    return None if freshness.why_stale(record, wanted) else record
 
 
 def _refresh(path: Path, record: dict) -> None:
@@ -318,14 +266,3 @@ def _refresh(path: Path, record: dict) -> None:
     beside = path.with_suffix(".json")
     if not beside.exists() or json.loads(beside.read_text(encoding="utf-8")) != record:
         write_json(beside, record)
-
-
-def tidy(folder: Path, name: str) -> None:
-    """Remove the checkpoints of the finished run of `name` in a folder; those of other settings stay.
-
-    Never called by the run itself: until somebody else has found it finished, its checkpoints are its safety.
-    """
-    with suppress(OSError, ValueError, KeyError, RunError):
-        own = folder / "checkpoints" / name / record_of(folder / f"{name}.ipynb")["checkpoint"]
-        shutil.rmtree(own, ignore_errors=True)
-        own.parent.rmdir()  # where nothing else is in it

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cifar_utils.errors import RunError
 from cifar_utils.files import sources
-from cifar_utils.paths import chapter_name, notebook_path, root
+from cifar_utils.paths import chapter_name, chapters, notebook_path, root
 
 from . import runner
 from .book import build as book
@@ -39,17 +39,7 @@ def chosen(only: str | list[str] | None) -> list[str]:
         ParameterError: one of them is not one of the project's notebooks.
     """
     given = re.split(r"[,\s]+", only.strip()) if isinstance(only, str) else only or []
-    return [chapter_name(name) for name in given if name] or runner.notebooks()
-
-
-def with_needs(names: list[str]) -> set[str]:
-    """Return notebooks together with all that must have run before them."""
-    required, found, waiting = runner.needs(), set(), list(names)
-    while waiting:
-        if (name := waiting.pop()) not in found:
-            found.add(name)
-            waiting += required.get(name, [])
-    return found
+    return [chapter_name(name) for name in given if name] or chapters()
 
 
 def reproduce(profile: str, only: list[str], cores: int) -> int:

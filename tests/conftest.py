@@ -157,7 +157,6 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "params" / "quick" / "a1_q1_test.yml").write_text("profile: quick\ndata: real\nlr: 1e-3\n")
     monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
     monkeypatch.setenv("CIFAR_UTILS_COMMIT", "0123456789")
-    monkeypatch.delenv("CIFAR_UTILS_RUN_DIR", raising=False)
     ledger.load_reports.cache_clear()
     yield tmp_path
     ledger.load_reports.cache_clear()

@@ -222,10 +222,7 @@ def scenario(folder: Path) -> None:
         for name in names:
             run = Run(project, name)
             assert run.results() == wanted[name], f"{name} came to other numbers"
-            assert not [p for p in (run.runs / "checkpoints").rglob("*") if p.is_file()], (
-                "checkpoints are left behind"
-            )
-        said("both ended in the very numbers of the undisturbed runs, and left no checkpoints")
+        said("both ended in the very numbers of the undisturbed runs")
         states = {name: list(Run(project, name).jobs().values()) for name in names}
         assert states[FIRST].count("CANCELLED") == 1 and states[FIRST][-1] == "COMPLETED", states
         assert states[SECOND].count("TIMEOUT") == 2 and states[SECOND][-1] == "COMPLETED", states

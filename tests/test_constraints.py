@@ -7,11 +7,12 @@ import math
 import pytest
 
 from cifar_utils.errors import ParameterError
-from reproduce import params, runner
+from cifar_utils.paths import chapters
+from reproduce import params
 from reproduce.__main__ import main
 from reproduce.params import check, for_profile, parse
 
-NAMES = runner.notebooks()
+NAMES = chapters()
 
 
 def cell(constraint: str, kind: str = "int", default: object = 4) -> str:

@@ -70,7 +70,6 @@ def copy(tmp_path, monkeypatch):
         shutil.copy(HERE / file, tmp_path)
     monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.delenv("CIFAR_UTILS_RUN_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     load_reports.cache_clear()
     yield tmp_path

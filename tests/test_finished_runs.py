@@ -43,7 +43,7 @@ def no_kernel(monkeypatch):
         values = {key: parameters.get(key, p.default) for key, p in params.declared(name).items()}
         record = {"notebook": name, "profile": values["profile"], "parameters": values, "sample": False,
                   "code": code_fingerprint(name), "measurements": {}, "environment": {"commit": "unknown"},
-                  "started": "2026-11-21 10:00 UTC", "checkpoint": "own", "operations": 0}  # fmt: skip
+                  "started": "2026-11-21 10:00 UTC", "operations": 0}  # fmt: skip
         notebook.cells[-1].outputs = [nbformat.v4.new_output("display_data", {RECORD_MIME: record})]
         now = datetime.now().isoformat()
         notebook.metadata["papermill"] = {"start_time": now, "end_time": now, "exception": None}
@@ -114,11 +114,9 @@ def test_a_full_disk_while_a_run_is_sealed_leaves_the_old_one_whole(project, no_
     assert path.read_bytes() == before and not list(path.parent.glob("*.part"))
 
 
-def test_a_finished_run_is_found_and_only_its_own_checkpoints_go(project, no_kernel, capsys):
+def test_a_finished_run_is_found_and_takes_over_text_that_was_mended(project, no_kernel, capsys):
     source = write_notebook(project, "a1_one")
     path = runner.run(str(source))
-    for setting in ("own", "another"):
-        (path.parent / "checkpoints/a1_one" / setting).mkdir(parents=True)
     notebook = nbformat.read(source, 4)
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell("A sentence that was mended."))
     nbformat.write(notebook, source)
@@ -126,22 +124,10 @@ def test_a_finished_run_is_found_and_only_its_own_checkpoints_go(project, no_ker
     assert runner.run("a1_one") == path and no_kernel.ran == ["a1_one"], "not run again"
     assert "A sentence that was mended." in path.read_text()
     assert json.loads(path.with_suffix(".json").read_text())["notebook"] == "a1_one"
-    assert [p.name for p in (path.parent / "checkpoints/a1_one").iterdir()] == ["another"]
     claim = "{id: a1.q.x, where: W, says: S, kind: setting, value: 1}"
     (project / "claims/a1.yml").write_text(f"title: T\ncourse: C\nnotebooks: {{a1_one: {{claims: [{claim}]}}}}\n")
     load_reports.cache_clear()
     assert not runner.is_fresh("a1_one", "smoke"), "it did not measure what is asked now"
-
-
-def test_a_run_that_read_what_has_been_made_anew_since_is_made_again(project, no_kernel):
-    for name in ("a1_first", "a1_second"):
-        write_notebook(project, name)
-    (project / "notebooks/needs.yml").write_text("a1_second: [a1_first]\n")
-    for name in ("a1_first", "a1_second"):
-        runner.run(name)
-    assert runner.is_fresh("a1_second", "smoke")
-    runner.run("a1_first", again=True)
-    assert runner.is_fresh("a1_first", "smoke") and not runner.is_fresh("a1_second", "smoke")
 
 
 def test_the_command_line_waits_for_another_run_where_it_is_told_to(project, no_kernel, capsys):

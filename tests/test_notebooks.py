@@ -7,13 +7,13 @@ import re
 import pytest
 import yaml
 
-from cifar_utils.paths import notebook_path, root
-from reproduce import freshness, params, runner, versions
+from cifar_utils.paths import chapters, notebook_path, root
+from reproduce import freshness, params, versions
 from reproduce.ledger import Measurement, load_claims
 from reproduce.record import record_of
 from reproduce.verdict import judge
 
-NAMES = runner.notebooks()
+NAMES = chapters()
 PUBLISHED = sorted(p.stem for p in (root() / "results").glob("*.json") if p.stem != "benchmarks")
 
 

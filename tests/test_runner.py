@@ -2,14 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from safetensors import safe_open
 
-from cifar_utils.errors import ParameterError, RunError
+from cifar_utils.errors import RunError
 from reproduce import params, runner
 from reproduce.__main__ import main
 from reproduce.ledger import load_reports
@@ -122,63 +124,47 @@ def test_the_failing_cell_is_told_in_one_screen(project, capsys):
 
 
 TRAIN = """
-import os, signal, torch
-from pathlib import Path
+import os, signal
+from torch.optim.lr_scheduler import LambdaLR
+from cifar_utils.train import SGD, Part, Recipe, parts
 from reproduce import chapter
-from cifar_utils.data import training_batches
-from cifar_utils.data import load
-from cifar_utils.models import SoftmaxRegression
-from cifar_utils.train import fit, seed_everything
+
+@parts.register("schedule", "deadly")
+def deadly(optimizer, per_epoch, epochs):
+    class Killer(LambdaLR):
+        def step(self, *a):
+            super().step(*a)
+            if self.last_epoch == 4 and os.environ.get("KILL_ME"):
+                os.kill(os.getpid(), signal.SIGKILL)
+    return Killer(optimizer, lambda e: 0.9**e), "epoch"
+
 run = chapter.start("a1_killed", globals(), "does it come back?")
-split = load("circles", data="sample").train
-seed_everything(0)
-model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
-batches = training_batches(split, 16, seed=1)
-optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-class Killer(torch.optim.lr_scheduler.LambdaLR):
-    def step(self, *a):
-        super().step(*a)
-        if self.last_epoch == 4 and os.environ.get("KILL_ME"):
-            os.kill(os.getpid(), signal.SIGKILL)
-history = fit(model, batches, optimizer, epochs=6, schedule=Killer(optimizer, lambda e: 0.9**e),
-              checkpoint=run.checkpoint("main"))
-print("epochs", history.epochs, "loss", history.train_loss, "weights", model[0].weight.tolist())
+recipe = Recipe("cifar10", Part("tanh", hidden=8), SGD(lr), 64, epochs=6, schedule="deadly")
+history = run.train(recipe)["tanh"][0].history
+print("epochs", history.epochs, "loss", history.train_loss, history.evaluations)
 """
 
 
 def test_a_killed_kernel_continues_from_its_last_epoch_to_the_same_numbers(project, monkeypatch):
     write_notebook(project, "a1_killed", TRAIN, "run.finish()", record=False)
+    (project / "params/quick/a1_killed.yml").write_text("data: sample\n")
+    store = project / "runs/trainings"
 
     def numbers() -> str:
-        text = runner.run("a1_killed", again=True).read_text()
+        text = runner.run("a1_killed", "quick", again=True).read_text()
         return next(line for line in text.splitlines() if "epochs 6" in line)
 
     undisturbed = numbers()
-    checkpoints = project / "runs/smoke/checkpoints/a1_killed"
-    assert checkpoints.exists(), "they are safe until a later start has found the finished run"
-    runner.run("a1_killed")
-    assert not checkpoints.exists()
+    shutil.rmtree(store)
     monkeypatch.setenv("KILL_ME", "1")
     with pytest.raises(RunError, match="kernel died.*Run it again"):
-        runner.run("a1_killed", again=True)
-    saved = list((project / "runs/smoke/checkpoints/a1_killed").rglob("*.safetensors"))
-    assert len(saved) == 1
+        runner.run("a1_killed", "quick", again=True)
+    (saved,) = store.glob("*/state-*.safetensors")
+    with safe_open(saved, "np") as file:
+        assert len(json.loads(file.metadata()["meta"])["history"]["train_loss"]) == 3
+    assert not list(store.glob("*/record.json"))
     monkeypatch.delenv("KILL_ME")
-    monkeypatch.setenv("CIFAR_TEST", "resumed")
     assert numbers() == undisturbed
-
-
-def test_notebooks_come_behind_what_they_need_and_never_in_a_circle(project):
-    for name in ("a1_a", "a1_b", "a1_c"):
-        write_notebook(project, name)
-    (project / "notebooks/needs.yml").write_text("a1_a: [a1_c]\n")
-    assert runner.notebooks() == ["a1_c", "a1_a", "a1_b"]
-    (project / "notebooks/needs.yml").write_text("a1_a: [a1_c]\na1_c: [a1_a]\n")
-    with pytest.raises(ParameterError, match="circle"):
-        runner.notebooks()
-    (project / "notebooks/needs.yml").write_text("a1_a: [a1_z]\n")
-    with pytest.raises(ParameterError, match="no notebook 'a1_z'"):
-        runner.notebooks()
 
 
 def test_store_keeps_outputs_only_where_nbval_compares(project):
@@ -203,11 +189,10 @@ def snakemake(project: Path, *config: str, cores: int = 2) -> str:
     return done.stdout + done.stderr
 
 
-def test_snakemake_reruns_an_edited_notebook_and_what_needs_it_and_nothing_else(project):
+def test_snakemake_reruns_an_edited_notebook_and_nothing_else(project):
     path = write_notebook(project, "a1_first", "import os", "print('threads', os.environ['OMP_NUM_THREADS'])")
     for name in ("a1_second", "a1_other"):
         write_notebook(project, name)
-    (project / "notebooks/needs.yml").write_text("a1_second: [a1_first]\n")
     snakemake(project)
     runs = project / "runs/smoke"
     stamp = lambda: {p.stem: p.stat().st_mtime_ns for p in runs.glob("*.json")}  # noqa: E731
@@ -227,7 +212,7 @@ def test_snakemake_reruns_an_edited_notebook_and_what_needs_it_and_nothing_else(
     (runs / "a1_other.ipynb").unlink()  # a stamp without its run is none
     snakemake(project)
     changed = {name for name, when in stamp().items() if when != before[name]}
-    assert changed == {"a1_first", "a1_second", "a1_other"}
+    assert changed == {"a1_first", "a1_other"}
 
 
 RECIPES = """

@@ -52,13 +52,7 @@ def test_whatever_else_is_given_is_answered_with_the_list(with_stranger, given):
         paths.chapter_name(given)
 
 
-def test_needs_and_only_take_names_of_notebooks_alone(with_stranger):
-    from reproduce import runner
-
-    (with_stranger / "notebooks/needs.yml").write_text("a1_q1_test: [../../x]\n")
-    with pytest.raises(ParameterError, match="no notebook '../../x'"):
-        runner.needs()
-    (with_stranger / "notebooks/needs.yml").unlink()
+def test_only_takes_names_of_notebooks_alone(with_stranger):
     assert workflow.chosen("a1_q1_test, a1_q1_test") == ["a1_q1_test"] * 2
     with pytest.raises(ParameterError, match="no notebook '../x'"):
         workflow.chosen("a1_q1_test,../x")
@@ -218,10 +212,3 @@ def test_trainings_that_take_long_are_jobs_of_their_own_until_they_are_there(pro
     workflow.plan_trainings(["a1_q1_test"], ["a1_q1_test"], "smoke")
     workflow.plan_trainings(["a1_q1_test", "a1_q2_test"], [], "quick")
     assert len(asked) == 1 and workflow.trainings_of("a1_q1_test", "quick") == []
-
-
-def test_what_a_chosen_notebook_needs_is_planned_with_it(project):
-    for name in ("a1_a", "a1_b", "a1_c"):
-        (project / f"notebooks/{name}.ipynb").write_text(json.dumps(notebook(PARAMETERS)))
-    (project / "notebooks/needs.yml").write_text("a1_a: [a1_b]\na1_b: [a1_c]\n")
-    assert workflow.with_needs(["a1_a"]) == {"a1_a", "a1_b", "a1_c"} and workflow.with_needs(["a1_c"]) == {"a1_c"}
