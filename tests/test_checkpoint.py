@@ -296,22 +296,13 @@ def test_a_machine_out_of_memory_keeps_its_checkpoint(two_epochs, tmp_path, monk
     assert path.read_bytes() == whole
 
 
-def test_damaged_weights_of_another_notebook_are_named(tmp_path):
+def test_weights_alone_are_read_from_a_whole_checkpoint_and_from_no_damaged_one(two_epochs, tmp_path):
+    whole, images, _ = two_epochs
     path = tmp_path / "w.safetensors"
-    ckpt.save_weights(path, Net())
+    path.write_bytes(whole)
+    model = Net()
+    ckpt.weights_of(path, model)
+    assert torch.equal(weights(model), weights(run(images, epochs=2)[0]))
     flipped(path)
     with pytest.raises(RunError, match="w.safetensors is damaged .*run again what wrote it"):
-        ckpt.load_weights(path, Net())
-
-
-def test_save_weights_can_be_read_by_another_notebook(tmp_path):
-    from safetensors.torch import load_file
-
-    model = Net().to(memory_format=torch.channels_last)
-    path = tmp_path / "a" / "w.safetensors"
-    ckpt.save_weights(path, model, seed=3)
-    other = Net()
-    other.load_state_dict(load_file(path))
-    assert torch.equal(weights(other), weights(model))
-    with safe_open(path, framework="pt") as f:
-        assert f.metadata()["seed"] == "3"
+        ckpt.weights_of(path, model)

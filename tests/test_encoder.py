@@ -71,14 +71,14 @@ def test_network_b_is_linear_on_the_embedding_or_has_a_hidden_layer():
 
 def test_weights_come_back_and_another_width_is_refused(tmp_path):
     encoder, path = Encoder(width=2, dim=4), tmp_path / "encoder.safetensors"
-    ckpt.save_weights(path, encoder, width=2)
+    ckpt.save(path, encoder, torch.optim.SGD(encoder.parameters()), {}, {})
     twin = Encoder(width=2, dim=4)
-    assert ckpt.load_weights(path, twin) == {"width": "2"}
+    ckpt.weights_of(path, twin)
     assert all(torch.equal(v, twin.state_dict()[k]) for k, v in encoder.state_dict().items())
     with pytest.raises(RunError, match=r"body.0.weight is \(2, 3, 3, 3\) there and \(3, 3, 3, 3\) in the model"):
-        ckpt.load_weights(path, Encoder(width=3, dim=4))
+        ckpt.weights_of(path, Encoder(width=3, dim=4))
     with pytest.raises(RunError, match="another architecture"):
-        ckpt.load_weights(path, NetworkB(Encoder(width=2, dim=4)))
+        ckpt.weights_of(path, NetworkB(Encoder(width=2, dim=4)))
 
 
 def test_embed_is_in_evaluation_mode_and_puts_training_mode_back():

@@ -74,27 +74,6 @@ def resume(path: Path | None, restore: Callable[[Path], Found], *parts) -> Found
     return found
 
 
-def save_weights(path: Path, model: torch.nn.Module, **meta: str) -> None:
-    """Write only the model's weights, for another notebook to read, and texts `meta`.
-
-    Raises:
-        RunError: the disk is full, or may not be written to.
-    """
-    arrays = {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}
-    tensor_files.write(path, arrays, {k: str(v) for k, v in meta.items()})
-
-
-def load_weights(path: Path, model: torch.nn.Module) -> dict[str, str]:
-    """Load what `save_weights` wrote into `model`, in place, and return the file's `meta`.
-
-    Raises:
-        RunError: the file is damaged, or belongs to a model of another architecture or width.
-    """
-    arrays, meta = tensor_files.read(path)
-    _load(path, {k: torch.tensor(v) for k, v in arrays.items()}, model)
-    return meta
-
-
 def weights_of(path: Path, model: torch.nn.Module) -> None:
     """Load the weights of a checkpoint (`save`) into `model`, in place, and nothing else of it.
 
@@ -113,6 +92,6 @@ def _load(path: Path, tensors: dict[str, torch.Tensor], model: torch.nn.Module) 
         if there != here:
             raise RunError(
                 f"{path.name} holds weights of another architecture: {key} is {there} there and {here} in the model; "
-                "build the model that wrote it (same width), or run the notebook that writes it again."
+                "build the model that wrote it, of the same width."
             )
     model.load_state_dict(tensors)
