@@ -7,7 +7,8 @@ import contextlib
 import io
 import json
 import linecache
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -128,6 +129,11 @@ class Job:
         return self.recipe.key(self.seed)
 
 
+def find_all(kept: Store, jobs: Sequence[Job]) -> list[Training | None]:
+    """Return what a store has of each training that chapters need, as `Store.find` does."""
+    return kept.find_many((job.recipe, job.seed, job.weights, job.scores) for job in jobs)
+
+
 class _Planned:
     """Stands in for a chapter while its recipes are read: notes what it would train, and trains nothing."""
 
@@ -141,12 +147,12 @@ class _Planned:
     def train(self, arms, seeds=1, *, weights: bool = False, scores: bool = False, **_) -> Runs:
         """Note the trainings; return those that are there."""
         arms, each = as_arms(arms), seeds_of(seeds)
-        found: dict[str, list[Training | None]] = {}
-        for arm, recipe in arms.items():
-            recipe = of_chapter(recipe, self.params)
-            self.jobs += [Job(self.name, arm, recipe, seed, weights, scores) for seed in each]
-            there = [self._store.find(recipe, seed, weights, scores) for seed in each]
-            found[arm] = [one if one and is_current(one.record) else None for one in there]
+        wanted = {arm: of_chapter(recipe, self.params) for arm, recipe in arms.items()}
+        jobs = [Job(self.name, arm, recipe, seed, weights, scores) for arm, recipe in wanted.items() for seed in each]
+        self.jobs += jobs
+        found: dict[str, list[Training | None]] = {arm: [] for arm in arms}
+        for job, one in zip(jobs, find_all(self._store, jobs), strict=True):
+            found[job.arm].append(one if one and is_current(one.record) else None)
         return Runs(arms, each, found)
 
     def printed(self, *claims: str) -> list[float | None]:
@@ -167,7 +173,8 @@ class _Planned:
 def plan(name: str, profile: str, own: dict | None = None) -> tuple[list[Job], bool]:
     """Return the trainings that a chapter needs at a profile, and whether others wait for what comes out of these.
 
-    The chapter's imports, its parameters and the cells tagged `recipes` are executed here, without a kernel.
+    The chapter's parameters, the cells tagged `recipes` and the imports that these use are executed here, without a
+    kernel.
 
     Raises:
         ParameterError: unknown notebook, profile or parameter; a cell tagged `recipes` fails.
@@ -179,11 +186,12 @@ def plan(name: str, profile: str, own: dict | None = None) -> tuple[list[Job], b
     values = versions.parameters(name, profile) | (own or {})
     values = params.check(values, params.declared(name))
     planned = _Planned(name, values)
+    words = set(re.findall(r"\w+", "\n".join(source for source, tags in code if RECIPES in tags)))
     space: dict = {"__name__": "__plan__", **values}
     for number, (source, tags) in enumerate(code):
         try:
             if RECIPES not in tags:
-                exec(compile(_imports(source), name, "exec"), space)
+                exec(compile(_imports(source, words), name, "exec"), space)
                 continue
             space["run"] = planned
             place = f"<{name}, code cell {number}>"
@@ -219,13 +227,13 @@ def know_own_parts() -> None:
                 plan(name, "smoke")
 
 
-def _imports(source: str) -> ast.Module:
-    """Return the imports of a cell, without those that only draw."""
-    body: list[ast.stmt] = [
-        node
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Import | ast.ImportFrom) and "matplotlib" not in ast.unparse(node)
-    ]
+def _imports(source: str, words: Container[str]) -> ast.Module:
+    """Return the imports of a cell whose names are among `words`; all of a chapter's would take seconds."""
+    body: list[ast.stmt] = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            node.names = [alias for alias in node.names if (alias.asname or alias.name).split(".")[0] in words]
+            body += [node] * bool(node.names)
     return ast.Module(body=body, type_ignores=[])
 
 

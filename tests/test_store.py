@@ -105,6 +105,17 @@ def test_a_longer_training_contains_the_shorter_one(store, monkeypatch, tmp_path
     assert store.find(BASE.but(schedule=cycle), 0) is None  # its rate went another way
 
 
+def test_a_store_is_read_once_for_many_trainings_and_again_for_what_another_process_wrote(store, monkeypatch):
+    longer = store.get(BASE.but(epochs=4), 0)
+    read, reads = Store.records, []
+    monkeypatch.setattr(Store, "records", lambda self: reads.append(self) or read(self))
+    found = store.find_many((BASE, seed, False, False) for seed in range(50))
+    assert found[0].history.train_loss == longer.history.train_loss[:3] and found[1:] == [None] * 49
+    assert reads == [store]
+    Store(store.root).get(BASE.but(epochs=4), 1)
+    assert store.find(BASE, 1).record["seed"] == 1 and store.find(BASE, 2) is None
+
+
 def test_a_longer_training_goes_on_from_the_shorter_one(store, tmp_path, monkeypatch):
     whole = copy_of(store, tmp_path).get(BASE.but(epochs=6), 0)
     store.get(BASE, 0)

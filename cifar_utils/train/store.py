@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ class Store:
     def __init__(self, folder: Path, published: Path | None = None, device: torch.device | None = None):
         self.root, self.published = Path(folder), published
         self.device = device or torch.device("cpu")
-        self._seen: dict[Path, tuple[int, dict | None]] = {}
+        self._seen: dict[str, tuple[int, dict | None]] = {}
 
     def folder(self, key: str) -> Path:
         """Return the folder of a training."""
@@ -57,20 +57,30 @@ class Store:
     def records(self) -> Iterator[dict]:
         """Yield the record of every finished training that is whole, the committed ones of others last."""
         seen = set()
-        for path in sorted(self.root.glob("*/record.json")):
-            if record := self._read(path):
+        for folder in _entries(self.root):
+            if record := self._read(f"{folder}/record.json"):
                 seen.add(record["key"])
                 yield record
-        for path in sorted(self.published.glob("*.json")) if self.published else ():
-            if path.stem not in seen and (record := self._read(path)):
+        for path in _entries(self.published) if self.published else ():
+            if path.endswith(".json") and (record := self._read(path)) and record["key"] not in seen:
                 yield record
 
-    def _read(self, path: Path) -> dict | None:
+    def _read(self, path: str) -> dict | None:
         """Return a record that is only looked at, read once while it does not change: there may be many."""
-        changed = path.stat().st_mtime_ns
+        try:
+            changed = os.stat(path).st_mtime_ns
+        except OSError:
+            return None
         if self._seen.get(path, (0, None))[0] != changed:
-            self._seen[path] = changed, read_record(path)
+            self._seen[path] = changed, read_record(Path(path))
         return self._seen[path][1]
+
+    def _by_stem(self) -> dict[tuple[str, int], list[dict]]:
+        """Return the records that there are now, by what trainings of any length share: stem and seed."""
+        found: dict[tuple[str, int], list[dict]] = {}
+        for record in self.records():
+            found.setdefault((record["stem"], record["seed"]), []).append(record)
+        return found
 
     def find(self, recipe: Recipe, seed: int, weights: bool = False, scores: bool = False) -> Training | None:
         """Return a finished training of a recipe, if one is here: itself, or a longer one that contains it.
@@ -82,6 +92,20 @@ class Store:
             weights: whether its network is needed, which only the training itself has.
             scores: whether its scores are.
         """
+        return self.find_many([(recipe, seed, weights, scores)])[0]
+
+    def find_many(self, wanted: Iterable[tuple[Recipe, int, bool, bool]]) -> list[Training | None]:
+        """Return what `find` does for each of several, (recipe, seed, weights, scores); the store is read once."""
+        found, by_stem = [], None
+        for recipe, seed, weights, scores in wanted:
+            training = self._itself(recipe, seed, weights, scores)
+            if training is None and not weights and not scores:
+                by_stem = self._by_stem() if by_stem is None else by_stem
+                training = self._longer(recipe, seed, by_stem.get((recipe.stem, seed), ()))
+            found.append(training)
+        return found
+
+    def _itself(self, recipe: Recipe, seed: int, weights: bool, scores: bool) -> Training | None:
         key = recipe.key(seed)
         here = read_record(self.folder(key) / "record.json")
         if here and _has_its_steps(recipe, here):
@@ -93,16 +117,16 @@ class Store:
         record = read_record(self.published / f"{key}.json") if self.published else None
         if record and _has_its_steps(recipe, record):
             return Training(recipe, seed, record, None, self.device)
-        return self._longer(recipe, seed)
+        return None
 
-    def _longer(self, recipe: Recipe, seed: int) -> Training | None:
+    def _longer(self, recipe: Recipe, seed: int, alike: Iterable[dict]) -> Training | None:
+        """Return the first of some trainings of a recipe's stem and seed that contains its own."""
         if not recipe.epochs or not set(recipe.final) <= set(recipe.evaluate):
             return None  # what it measures at its end stands in no longer one
-        for record in self.records():
-            if record["seed"] == seed and record["stem"] == recipe.stem and _has_its_steps(recipe, record):
+        for record in alike:
+            if len(record["history"]["train_loss"]) > recipe.epochs and _has_its_steps(recipe, record):
                 longer = from_canonical(record["recipe"])
-                if len(record["history"]["train_loss"]) > recipe.epochs:
-                    return Training(longer, seed, record, None, self.device).until(recipe)
+                return Training(longer, seed, record, None, self.device).until(recipe)
         return None
 
     def get(
@@ -141,11 +165,9 @@ class Store:
         needs = {r.key(seed): (weights or r.key(seed) in starts, scores) for r, seed in pairs}
         done: dict[str, Training | None] = {}
         missing: dict[str, tuple[Recipe, int]] = {}
-        for recipe, seed in pairs:
-            key = recipe.key(seed)
-            if key in done or key in missing:
-                continue
-            found = self.find(recipe, seed, *needs[key])
+        each = {recipe.key(seed): (recipe, seed) for recipe, seed in pairs}
+        there = self.find_many((*pair, *needs[key]) for key, pair in each.items())
+        for (key, (recipe, seed)), found in zip(each.items(), there, strict=True):
             if found and (is_current(found.record) or self.verify(found)):
                 operations.add(found.record["operations"])
                 done[key] = found
@@ -166,11 +188,10 @@ class Store:
                     locks.enter_context(self.alone(key, wait))
                 except Timeout:
                     done[key] = None
-            for recipe, seed in group:
-                if (key := recipe.key(seed)) not in done:
-                    found = self.find(recipe, seed, *needs[key])  # somebody else may have trained it meanwhile
-                    if found and is_current(found.record):
-                        done[key] = found
+            ours = {recipe.key(seed): (recipe, seed) for recipe, seed in group if recipe.key(seed) not in done}
+            there = self.find_many((*pair, *needs[key]) for key, pair in ours.items())
+            # somebody else may have trained some meanwhile
+            done |= {key: found for key, found in zip(ours, there, strict=True) if found and is_current(found.record)}
             if todo := [(recipe, seed) for recipe, seed in group if recipe.key(seed) not in done]:
                 trained = self._train(todo, progress and progress(todo), [needs[r.key(s)][0] for r, s in todo])
                 done |= {found.record["key"]: found for found in trained}
@@ -243,9 +264,8 @@ class Store:
         if state.exists() or not recipe.epochs:
             return
         best = None
-        for record in self.records():
-            same = record["seed"] == seed and record["stem"] == recipe.stem and record.get("state") == state.name
-            length = len(record["history"]["train_loss"])
+        for record in self._by_stem().get((recipe.stem, seed), ()):
+            same, length = record.get("state") == state.name, len(record["history"]["train_loss"])
             theirs = self.folder(record["key"]) / state.name
             if same and length < recipe.epochs and theirs.exists() and (best is None or length > best[0]):
                 best = length, theirs
@@ -266,7 +286,7 @@ class Store:
         whole = from_canonical(record["recipe"])
         steps = min(len(then), record["history"]["iterations"])
         now = one.train(whole, found.seed, self.device, steps=steps, weights=self._with_weights).history.step_loss
-        near, pairs = SAME_LOSS[record["precision"]], zip(then, rounded(now), strict=False)
+        near, pairs = SAME_LOSS[record["precision"]], zip(then, map(rounded, now), strict=False)
         # one that exploded in its first steps has None there
         same = all(a == b if None in (a, b) else math.isclose(a, b, rel_tol=near, abs_tol=near) for a, b in pairs)
         if not same:
@@ -303,6 +323,11 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def _entries(folder: Path) -> list[str]:
+    """Return the paths of what lies in a folder, in order; `pathlib` would take ten times as long."""
+    return sorted(f"{folder}/{name}" for name in os.listdir(folder)) if folder.is_dir() else []
 
 
 def _has_its_steps(recipe: Recipe, record: dict) -> bool:
