@@ -25,10 +25,14 @@ from cifar_utils.train.store import Store
 
 from . import recipes
 from .ledger import load_claims
-from .trainings import Job, know_own_parts, plan, store
+from .trainings import Job, find_all, know_own_parts, plan, store
 
-#: Seconds that the measurement of speeds may take in all; what is left is estimated from what was measured.
-MEASURING = 2.0
+#: Seconds that the measurement of speeds may take in all, without loading and compiling; what is left is estimated
+#: from what was measured.
+MEASURING = 1.0
+
+#: Seconds from which on a run of a single step tells enough: what happens only once is little of it.
+SLOW = 0.3
 
 #: Seconds from which on a training is a job of its own for Snakemake; shorter ones are left to the notebook.
 OWN_JOB = 30.0
@@ -54,9 +58,8 @@ def states(jobs: Iterable[Job], speeds: Speeds) -> list[Status]:
 
     Nothing is trained; speeds that no finished training tells are measured on a few steps.
     """
-    kept, found = speeds.store, []
-    for job in jobs:
-        training = kept.find(job.recipe, job.seed, job.weights, job.scores)
+    kept, jobs, found = speeds.store, list(jobs), []
+    for job, training in zip(jobs, find_all(kept, jobs), strict=True):
         if training and is_current(training.record):
             found.append(Status(job, "there", 0.0))
             continue
@@ -91,9 +94,7 @@ class Speeds:
         """Return the estimated seconds of one training."""
         shape = self._shape(recipe)
         if shape not in self.known:
-            began = time.perf_counter()
             self.known[shape] = self._measured(recipe) if self.left > 0 else self._guessed(recipe)
-            self.left -= time.perf_counter() - began
         return self.known[shape] * steps(recipe)
 
     def _measured(self, recipe: Recipe) -> float:
@@ -108,8 +109,12 @@ class Speeds:
             pairs = [(short, seed) for seed in range(at_once)]
             # of several at once each tells its share
             seconds = lambda n: one.train_many(pairs, self.store.device, steps=n)[0].history.seconds  # noqa: E731
-            # what happens once, at the first step, does not count; nor does what else the machine is doing
-            per_step = max(min(seconds(5), seconds(5)) - min(seconds(1), seconds(1)), 1e-6) / 4
+            seconds(1)  # loads data, compiles, and asks for memory
+            began = time.perf_counter()
+            per_step = seconds(1)
+            if time.perf_counter() - began < SLOW:  # what happens once, at the first step, does not count
+                per_step = max(seconds(4) - per_step, 1e-6) / 3
+            self.left -= time.perf_counter() - began
         except CifarUtilsError:
             return self._guessed(recipe)
         per_step *= recipe.batch / short.batch

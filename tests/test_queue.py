@@ -16,6 +16,7 @@ from conftest import notebook
 
 from cifar_utils.errors import ParameterError
 from cifar_utils.train import Part, Recipe
+from cifar_utils.train import training as one
 from cifar_utils.train.records import read_record, write_record
 from cifar_utils.train.store import Store
 from reproduce import ledger, queue, trainings
@@ -195,6 +196,26 @@ def test_the_list_says_what_is_there_and_how_long_the_rest_takes(project, capsys
     assert capsys.readouterr().out == "a1_q2_other trains nothing that is kept in the store.\n"
     assert main(["trainings", "--profile", "smoke"]) == 0
     assert re.search(r"All together about \d+ (s|min) on this machine at profile smoke\.$", capsys.readouterr().out)
+
+
+def test_a_speed_is_measured_once_on_a_few_steps(project, monkeypatch):
+    project()
+    train, taken = one.train_many, []
+    monkeypatch.setattr(one, "train_many", lambda *a, steps: taken.append(steps) or train(*a, steps=steps))
+    monkeypatch.setattr(queue, "MEASURING", 1e6)
+    jobs = trainings.plan(NAME, "smoke")[0]
+    first = queue.states(jobs, speeds())
+    assert len(jobs) <= len(taken) <= 3 * len(jobs) and sum(taken) <= 6 * len(jobs)
+    assert [s.seconds for s in queue.states(jobs, speeds())] == [s.seconds for s in first]
+    assert min(s.seconds for s in first) > 0 and len(taken) <= 3 * len(jobs)
+
+
+def test_without_time_to_measure_a_speed_is_that_of_what_is_alike(project, monkeypatch):
+    project()
+    monkeypatch.setattr(queue, "MEASURING", 0.0)
+    kept, (job, *_) = speeds(), trainings.plan(NAME, "smoke")[0]
+    kept.known = {kept._shape(job.recipe.but(model=Part("tanh", hidden=n), batch=32)): n / 100 for n in (1, 2, 9)}
+    assert kept.seconds(job.recipe) == pytest.approx(2 * 0.02 * queue.steps(job.recipe))
 
 
 def test_only_long_trainings_that_are_not_there_are_jobs_of_their_own(project, capsys):
