@@ -288,7 +288,7 @@ class Store:
         now = one.train(whole, found.seed, self.device, steps=steps, weights=self._with_weights).history.step_loss
         near, pairs = SAME_LOSS[record["precision"]], zip(then, map(rounded, now), strict=False)
         # one that exploded in its first steps has None there
-        same = all(a == b if None in (a, b) else math.isclose(a, b, rel_tol=near, abs_tol=near) for a, b in pairs)
+        same = all(a == b if None in (a, b) else math.isclose(a, b, rel_tol=near, abs_tol=near) for a, b in pairs)  # pyright: ignore[reportArgumentType]
         if not same:
             print(f"Training {record['key']} is stale: today's code begins otherwise.", file=sys.stderr)
             return False
