@@ -12,7 +12,7 @@ from sphinx.errors import ExtensionError
 from sphinx.project import Project
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from cifar_utils.errors import RunError
+from cifar_utils.errors import LedgerError, RunError
 from cifar_utils.paths import root, toc_files
 from reproduce import cards, freshness, params, versions
 from reproduce.book import build as book
@@ -74,6 +74,9 @@ PAIRS = [
 ]
 
 
+FINDING = {"claim": "a1.q1.off", "title": "It is off", "why": "One learns from it."}
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with one published chapter, in the place of the real one."""
@@ -93,6 +96,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "results/benchmarks.json").write_text(
         json.dumps({"environment": {"torch": "2.15"}, "benchmarks": PAIRS})
     )
+    (tmp_path / "book/findings.yml").write_text(yaml.safe_dump([FINDING]))
     return tmp_path
 
 
@@ -137,8 +141,8 @@ def test_the_summary_counts_every_claim_once(results):
     table = scoreboard.rows(scoreboard.read_records(results))
     assert sum(scoreboard.counts(table).values()) == len(table) == 6
     assert scoreboard.sentence(table) == (
-        "Of 6 claims in the ledger: 1 reproduced, 1 differs, 1 corrected, 1 not resolved, "
-        "1 not run at full scale, 1 not run yet."
+        "6 claims in the ledger: of 5 experiments 1 reproduced, 1 differs, 1 not resolved, 1 not run at full scale, "
+        "1 not run; of 1 derivations and settings 1 corrected."
     )
     assert scoreboard.sentence(scoreboard.rows({})) == "6 claims in the ledger, none run yet."
     assert scoreboard.sentence([]) == "The ledger holds no claim yet."
@@ -150,12 +154,25 @@ def test_a_damaged_record_is_named(tmp_path):
         scoreboard.read_records(tmp_path)
 
 
-def test_the_most_telling_claims_keep_the_ledgers_order_and_let_reports_take_turns(results):
-    table = scoreboard.rows(scoreboard.read_records(results))
-    chosen = [row.claim.id for row in scoreboard.most_telling(table, 3)]
-    assert chosen == ["a1.q1.off", "a1.q1.formula", "hw3.q1.wide"]
-    assert len(scoreboard.most_telling(table, 100)) == 5
-    assert scoreboard.most_telling(table, 0) == []
+def test_findings_are_chosen_by_hand_and_only_judged_ones_are_told(results, tmp_path):
+    table, path = scoreboard.rows(scoreboard.read_records(results)), tmp_path / "findings.yml"
+    path.write_text(yaml.safe_dump([{**FINDING, "claim": "hw3.q1.waiting"}, {**FINDING, "cell": "abc"}]))
+    (found,) = scoreboard.findings(table, path)
+    assert (found.row.claim.id, found.title, found.cell) == ("a1.q1.off", "It is off", "abc")
+    assert scoreboard.findings(table, tmp_path / "none.yml") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"claim": "a1.q1.nowhere"}, "a1.q1.nowhere is no claim of the ledger"),
+        ({"text": "x"}, "expected claim, title"),
+    ],
+)
+def test_a_finding_that_cannot_be_told_is_an_error(results, tmp_path, changes, message):
+    (tmp_path / "findings.yml").write_text(yaml.safe_dump([{**FINDING, **changes}]))
+    with pytest.raises(LedgerError, match=message):
+        scoreboard.findings(scoreboard.rows({}), tmp_path / "findings.yml")
 
 
 def test_every_claim_has_an_address_of_its_own():
@@ -173,7 +190,7 @@ def test_the_readme_table_is_rewritten_between_its_markers_and_only_there(tmp_pa
                       "\nold\n<!-- results:end -->\nC\n")  # fmt: skip
     scoreboard.update_readme(readme, results)
     once = readme.read_text()
-    assert once.startswith("# A\n<!-- summary:begin -->\nOf 6 claims") and once.endswith("<!-- results:end -->\nC\n")
+    assert once.startswith("# A\n<!-- summary:begin -->\n6 claims") and once.endswith("<!-- results:end -->\nC\n")
     assert "old" not in once and "≠ differs" in once and f"book/chapters/{NOTEBOOK}.ipynb" in once
     assert "\\| of a report" in once
     scoreboard.update_readme(readme, results)
@@ -186,15 +203,8 @@ def test_missing_markers_are_an_error(text):
         scoreboard.replace_between(text, "results", "x")
 
 
-def test_a_long_readme_table_says_what_it_leaves_out(results, monkeypatch):
-    monkeypatch.setattr(scoreboard, "README_ROWS", 2)
-    assert scoreboard.readme_table(results).endswith(
-        "These are 2 of 5 judged claims; the book's scoreboard has all of them."
-    )
-
-
-def test_nothing_published_is_said_plainly(tmp_path):
-    assert scoreboard.readme_table(tmp_path) == "No chapter is published yet."
+def test_nothing_published_is_said_plainly(project):
+    assert scoreboard.readme_table(project / "runs") == "No chapter is published yet."
 
 
 # ---- generated parts ----
@@ -217,11 +227,12 @@ def test_parts_say_what_there_is(project):
     planned = sum(len(edition_module.plan(report)) for report in REPORTS)
     assert f"**Chapters: 1 of {planned} planned**, 1 at profile `quick` (real data, two CPU cores)" in part("state")
     assert "Latest run: 2026-11-21." in part("state")
-    assert 'href="scoreboard.html?verdict=differs"' in part("tiles") and "<b>1</b>" in part("tiles")
-    assert "Statement &lt;a1.q1.off&gt;" in part("highlights")
+    tiles = part("tiles")
+    assert "scoreboard.html?verdict=differs&amp;kind=direction,measured" in tiles and "<b>1</b>" in tiles
+    assert "Statement &lt;a1.q1.off&gt;" in part("highlights") and "It is off" in part("highlights")
     assert all(verdict.meaning.split("'")[0] in part("verdicts") for verdict in Verdict)
     assert part("report-title", "a1").strip() == "*Report <a1>*, in the course *A course*."
-    assert "<p>Of 4 claims in the ledger: 1 reproduced" in part("report-state", "a1")
+    assert "<p>4 claims in the ledger: of 3 experiments 1 reproduced" in part("report-state", "a1")
     assert "None of this report's claims are in the ledger yet" in part("report-state", "a3").replace("&#39;", "'")
     assert f"(project:/chapters/{NOTEBOOK}.ipynb) (profile `quick`)\n" in part("chapters", "a1")
     assert part("chapters", "hw3").startswith("No chapter of this report is finished yet")
@@ -471,6 +482,7 @@ def test_runs_of_ones_own_make_a_book_where_nothing_is_published(project):
     shutil.rmtree(project / "book/chapters")
     shutil.rmtree(project / "results")
     (project / "claims").symlink_to(HERE / "claims")
+    shutil.copy(HERE / "book/findings.yml", project / "book")
     (project / "_toc.yml").write_text((project / "_toc.yml").read_text().replace("      - file: api\n", ""))
     text = {"cell_type": "markdown", "id": "t", "metadata": {}, "source": ["And [that](a1_q2_3_tsne.ipynb)."]}
     notebook = executed(measuring("m", "a1.q1.off", "remove-cell"), text)

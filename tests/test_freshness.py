@@ -4,13 +4,14 @@ import json
 import re
 
 import pytest
+import yaml
 from conftest import PARAMETERS, notebook
 
 from cifar_utils.paths import root
 from cifar_utils.train import training as one
 from cifar_utils.train.records import read_record
 from reproduce import freshness, ledger, versions
-from reproduce.book import scoreboard
+from reproduce.book import parts, scoreboard
 from reproduce.record import code_fingerprint
 
 NAME = "a1_q1_test"
@@ -132,3 +133,16 @@ def test_every_committed_training_is_whole_small_and_used_by_a_published_chapter
 
 def test_committed_trainings_take_little_room():
     assert sum(path.stat().st_size for path in TRAININGS.glob("*.json")) < 15e6
+
+
+def test_the_books_own_findings_are_judged_claims_with_figures_that_are_there():
+    path = root() / "book" / "findings.yml"
+    entries, found = (
+        yaml.safe_load(path.read_text(encoding="utf-8")),
+        scoreboard.findings(scoreboard.rows(PUBLISHED), path),
+    )
+    assert len(found) == len(entries) >= 3
+    for finding in found:
+        if finding.cell:
+            chapter = root() / "book/chapters" / f"{finding.row.claim.notebook}.ipynb"
+            assert parts.figure_of(chapter, finding.cell).startswith(b"\x89PNG")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_utils.errors import RunError
+from cifar_utils.paths import root
 
 from ..cards import Row
 from ..ledger import load_reports
@@ -17,9 +20,6 @@ from .edition import Edition
 
 #: What a profile ran on, in a few words.
 EFFORT = {"smoke": "sample data", "quick": "real data, two CPU cores", "full": "real data, one GPU"}
-
-#: How many claims the first page shows.
-HIGHLIGHTS = 8
 
 #: Every kind of claim, for a reader.
 KINDS_IN_WORDS = {
@@ -51,8 +51,18 @@ class Place:
 
 
 def tiles(at: Place) -> tuple[str, dict]:
-    """One tile a verdict with its count, each a link to the scoreboard filtered by it."""
-    return "tiles.html.j2", {"counts": scoreboard.counts(at.edition.rows), "scoreboard": at.address("scoreboard")}
+    """One tile a verdict with its count, each a link to the scoreboard filtered by it; experiments apart."""
+    return "tiles.html.j2", _counted(at, at.edition.rows)
+
+
+def _counted(at: Place, rows: list[Row], report: str = "") -> dict:
+    """Return what the tiles of some rows are filled with."""
+    groups = [
+        {"name": name, "size": len(each), "counts": scoreboard.counts(each),
+         "kinds": ",".join(sorted({row.claim.kind for row in each}))}
+        for name, each in scoreboard.grouped(rows).items()
+    ]  # fmt: skip
+    return {"groups": groups, "scoreboard": at.address("scoreboard"), "report": report}
 
 
 def state(at: Place) -> tuple[str, dict]:
@@ -68,8 +78,27 @@ def state(at: Place) -> tuple[str, dict]:
 
 
 def highlights(at: Place) -> tuple[str, dict]:
-    """The most telling claims."""
-    return "highlights.html.j2", {"rows": scoreboard.most_telling(at.edition.rows, HIGHLIGHTS), "link": at.link}
+    """The findings that were chosen by hand, each with the figure that shows it."""
+    chosen = []
+    for finding in scoreboard.findings(at.edition.rows, root() / "book" / "findings.yml"):
+        picture = figure_of(at.edition.notebook(finding.row.claim.notebook), finding.cell) if finding.cell else None
+        name = f"finding-{finding.row.claim.id.replace('.', '-')}.png"
+        chosen.append({"finding": finding, "picture": at.picture(name, picture) if picture else ""})
+    return "highlights.md.j2", {"chosen": chosen, "link": at.link}
+
+
+def figure_of(notebook: Path, cell: str) -> bytes:
+    """Return the first picture, a PNG, among a cell's outputs.
+
+    Raises:
+        RunError: the notebook has no such cell, or the cell shows no picture.
+    """
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    outputs = (output for each in cells if each.get("id") == cell for output in each["outputs"])
+    for data in (output.get("data", {}) for output in outputs):
+        if "image/png" in data:
+            return base64.b64decode(data["image/png"])
+    raise RunError(f"Cell {cell!r} of {notebook.name} shows no figure; name another one in book/findings.yml.")
 
 
 def table_of_claims(at: Place) -> tuple[str, dict]:
@@ -96,8 +125,7 @@ def report_state(at: Place, report: str) -> tuple[str, dict]:
     """What came out for a report's claims, in a sentence and in tiles."""
     rows = [row for row in at.edition.rows if row.claim.report == report]
     sentence = scoreboard.sentence(rows) if rows else "None of this report's claims are in the ledger yet."
-    counts = scoreboard.counts(rows)
-    return "report.html.j2", {"sentence": sentence, "counts": counts, "scoreboard": at.address("scoreboard")}
+    return "report.html.j2", {"sentence": sentence, **_counted(at, rows, report)}
 
 
 def chapters(at: Place, report: str) -> tuple[str, dict]:

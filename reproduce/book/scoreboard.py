@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_utils.errors import RunError
+import yaml
+
+from cifar_utils.errors import LedgerError, RunError
+from cifar_utils.paths import root
 
 from ..cards import Row, cell
 from ..ledger import load_reports
 from ..record import write_text
 from ..verdict import Verdict
 
-#: How many rows the README shows at most; the scoreboard has them all.
-README_ROWS = 15
+#: What claims are counted by: an experiment can come out either way, a formula cannot.
+GROUPS = ("experiments", "derivations and settings")
 
 
 def read_records(folder: Path) -> dict[str, dict]:
@@ -47,60 +51,77 @@ def counts(table: Iterable[Row]) -> dict[Verdict, int]:
     return {verdict: found[verdict] for verdict in Verdict if found[verdict]}
 
 
+def grouped(table: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows that an experiment answers, and apart from them those that paper and pencil do."""
+    groups: dict[str, list[Row]] = {name: [] for name in GROUPS}
+    for row in table:
+        groups["experiments" if row.claim.can_be_fitted else "derivations and settings"].append(row)
+    return {name: rows for name, rows in groups.items() if rows}
+
+
 def sentence(table: Sequence[Row]) -> str:
-    """Return the state of the ledger in one sentence."""
+    """Return the state of the ledger in one sentence; experiments are counted apart."""
     if not table:
         return "The ledger holds no claim yet."
-    by = counts(table)
-    waiting = by.pop(Verdict.NOT_RUN, 0)
-    if not by:
-        return f"{_many(waiting, 'claim').capitalize()} in the ledger, none run yet."
-    parts = [f"{n} {verdict}" for verdict, n in by.items()]
-    if waiting:
-        parts.append(f"{waiting} not run yet")
-    return f"Of {_many(len(table), 'claim')} in the ledger: {', '.join(parts)}."
+    if all(row.verdict == Verdict.NOT_RUN for row in table):
+        return f"{_many(len(table), 'claim').capitalize()} in the ledger, none run yet."
+    parts = []
+    for name, rows in grouped(table).items():
+        found = [f"{n} {verdict}" for verdict, n in counts(rows).items()]
+        parts.append(f"of {len(rows)} {name} {', '.join(found)}")
+    return f"{_many(len(table), 'claim').capitalize()} in the ledger: {'; '.join(parts)}."
 
 
-def most_telling(table: Sequence[Row], limit: int) -> list[Row]:
-    """Return at most `limit` judged rows in the ledger's order: what the reports got wrong comes first.
+@dataclass(frozen=True)
+class Finding:
+    """A claim that the first page tells of, chosen by hand.
 
-    Reports take turns, so that one with many claims does not crowd out the others; within a report
-    corrected and differing claims come before open and reproduced ones.
+    Attributes:
+        row: the claim, with what was found for it.
+        title: what happened, in a few words.
+        why: what one learns from it, a sentence or two.
+        cell: the cell of its chapter whose figure shows it; may be empty.
     """
-    judged = [row for row in table if row.verdict != Verdict.NOT_RUN]
-    queues: dict[str, list[Row]] = {}
-    for row in judged:
-        queues.setdefault(row.claim.report, []).append(row)
-    for queue in queues.values():
-        queue.sort(key=lambda row: row.verdict.rank)
-    chosen: set[str] = set()
-    while len(chosen) < min(limit, len(judged)):
-        for queue in queues.values():
-            if queue and len(chosen) < limit:
-                chosen.add(queue.pop(0).claim.id)
-    return [row for row in judged if row.claim.id in chosen]
+
+    row: Row
+    title: str
+    why: str
+    cell: str = ""
+
+
+def findings(table: Iterable[Row], path: Path) -> list[Finding]:
+    """Return the findings of `book/findings.yml` whose claims were judged, in its order.
+
+    Raises:
+        LedgerError: one names no claim of the ledger, or has other fields.
+    """
+    rows, found = {row.claim.id: row for row in table}, []
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or () if path.exists() else ():
+        if set(entry) - {"cell"} != {"claim", "title", "why"}:
+            raise LedgerError(f"{path.name}: {entry!r}; expected claim, title and why, and perhaps cell.")
+        if entry["claim"] not in rows:
+            raise LedgerError(f"{path.name}: {entry['claim']} is no claim of the ledger.")
+        row = rows[entry["claim"]]
+        if row.verdict not in (Verdict.NOT_RUN, Verdict.SAMPLE_DATA):
+            found.append(Finding(row, entry["title"], entry["why"], entry.get("cell", "")))
+    return found
 
 
 # ---- Markdown for the README ----
 
 
 def readme_table(results: Path) -> str:
-    """Return the Markdown table reported | reproduced | verdict of the most telling judged claims."""
-    table = rows(read_records(results))
-    judged = sum(row.verdict != Verdict.NOT_RUN for row in table)
-    if not judged:
+    """Return the Markdown table reported | reproduced | verdict of the findings that were chosen by hand."""
+    chosen = findings(rows(read_records(results)), root() / "book" / "findings.yml")
+    if not chosen:
         return "No chapter is published yet."
     lines = ["| Claim | Reported | Reproduced | Verdict |", "|---|---|---|---|"]
-    report = None
-    for row in most_telling(table, README_ROWS):
-        if row.claim.report != report:
-            report = row.claim.report
-            lines.append(f"| **{report.upper()}: {cell(load_reports()[report].title)}** | | | |")
+    for finding in chosen:
+        row = finding.row
+        lines.append(f"| **{cell(finding.title)}.** {cell(finding.why)} | | | |")
         says = f"[{cell(row.claim.says)}](book/chapters/{row.claim.notebook}.ipynb)"
         says += f" ({cell(row.claim.asks)})" if row.claim.asks else ""
         lines.append(f"| {says} | {cell(row.reported)} | {cell(row.reproduced)} | {row.verdict.signed} |")
-    if judged > README_ROWS:
-        lines += ["", f"These are {README_ROWS} of {judged} judged claims; the book's scoreboard has all of them."]
     return "\n".join(lines)
 
 
