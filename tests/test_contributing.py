@@ -93,7 +93,7 @@ def test_a_new_chapter_stands_in_the_book_and_passes_the_tests(copy):
     for arguments in (["publish", "--profile", "quick", NAME], ["readme"]):  # as the Makefile has it
         assert main(arguments) == 0
     assert {p.name for p in copy.iterdir()} - before == {"runs", "results"}, "nothing that git would see"
-    assert f"book/chapters/{NAME}.ipynb" in (copy / "README.md").read_text()
+    assert (copy / "book/chapters" / f"{NAME}.ipynb").exists()
     assert f"**Chapters: 1 of {planned + 1} planned**" in part("state")
     assert f"[The answer](project:/chapters/{NAME}.ipynb) (profile `quick`)" in part("chapters", "a1")
     assert f"chapters/{NAME}" in toc_files(yaml.safe_load((copy / "_toc.yml").read_text()))

@@ -122,10 +122,13 @@ def test_results_are_those_of_the_published_chapter(published):
 def test_every_claim_of_a_published_chapter_is_answered_and_judged_as_the_ledger_says(published):
     record, claims = read(root() / "results" / f"{published}.json"), load_claims()
     wanted = {c.id for c in claims.values() if c.notebook == published}
-    assert wanted == set(record["measurements"])
-    for key, found in record["measurements"].items():
+    if not freshness.why_stale(record):  # otherwise its page says so, and what is not measured is not run
+        assert wanted == set(record["measurements"])
+    for key in wanted & set(record["measurements"]):
+        found = record["measurements"][key]
         stored = {k: v for k, v in found.items() if k not in ("verdict", "text", "scale", "cell")}
-        assert found["verdict"] == judge(claims[key], Measurement(**stored), record["sample"]), key
+        judged = judge(claims[key], Measurement(**stored), record["sample"])
+        assert found["verdict"] == judged or freshness.why_stale(record), key
 
 
 @pytest.mark.parametrize("published", PUBLISHED)
