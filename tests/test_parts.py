@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from cifar_utils.data import AverageImage, Split, load
+from cifar_utils.errors import ParameterError
+from cifar_utils.models import RandomWindow
 from cifar_utils.train import SGD, Adam, Part, Recipe, parts
 from cifar_utils.train.training import begin
 
@@ -62,3 +64,40 @@ def test_batches_of_the_first_images_are_prepared_by_all():
     assert len(batches) == 2 and sorted(seen.y.tolist()) == sorted(wanted.y.tolist())
     assert torch.equal(seen.x.sort(0).values, wanted.x.sort(0).values)
     assert torch.equal(prepared(data.val).x, fitted(data.val).x)
+
+
+def test_windows_are_cut_at_random_in_training_and_from_the_middle_to_measure():
+    x = torch.arange(32 * 32.0).view(1, 1, 32, 32).expand(64, 3, 32, 32)
+    window = RandomWindow(28)
+    assert torch.equal(window.eval()(x), x[..., 2:30, 2:30])
+    torch.manual_seed(0)
+    cut = window.train()(x)
+    corners = cut[:, 0, 0, 0].long()  # a pixel's value says where it was
+    places = {(int(c) // 32, int(c) % 32) for c in corners}
+    assert {top for top, _ in places} == {left for _, left in places} == set(range(5))
+    one = cut[7, 1] - cut[7, 1, 0, 0]
+    assert torch.equal(one, x[0, 0, :28, :28])
+    with pytest.raises(ParameterError, match="no window"):
+        window(x[..., :20, :20])
+
+
+def test_network_on_windows_has_the_weights_of_the_one_on_whole_images():
+    data = load("cifar10", data="sample")
+    torch.manual_seed(0)
+    whole = parts.build("model", Part("rdfia"), data)
+    torch.manual_seed(0)
+    windows = parts.build("model", Part("rdfia on windows", side=28), data)
+    pairs = zip(whole.parameters(), windows.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert windows(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_images_are_standardised_by_given_numbers():
+    data = load("cifar10", data="sample")
+    draw = Part("standardised by", mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.5))
+    recipe = Recipe("cifar10", "rdfia", batch=8, epochs=1, sample=True, prepare="channels", draw=draw)
+    _, batches, _ = begin(recipe, 0, data, CPU)
+    x, _ = next(iter(batches.in_order(data.train[:3])))
+    pixels = data.train.x[:3].float() / 255
+    by_hand = (pixels - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.25, 0.5]).view(3, 1, 1)
+    assert torch.allclose(x, by_hand, atol=1e-5)

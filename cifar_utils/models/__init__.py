@@ -7,9 +7,10 @@ from .plain import ResidualBlock, ResNetLike, VggLike
 from .rdfia import RdfiaNet
 from .softmax import SoftmaxRegression
 from .tanh import TanhNetwork
+from .window import RandomWindow
 
 __all__ = [
     "POOLED", "SUITED", "DeepNetwork", "DynamicBlock", "DynamicConv2d", "DynamicNet", "Encoder", "NetworkB",
-    "RdfiaNet", "ResNetLike",
+    "RandomWindow", "RdfiaNet", "ResNetLike",
     "ResidualBlock", "Setting", "SoftmaxRegression", "TanhNetwork", "VggLike",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from ..models import (
     DynamicNet,
     Encoder,
     NetworkB,
+    RandomWindow,
     RdfiaNet,
     ResNetLike,
     SoftmaxRegression,
@@ -112,6 +113,17 @@ def _features(data: Dataset) -> int:
 
 
 register("model", "rdfia")(lambda data, **options: RdfiaNet(len(data.classes), _image(data), **options))  # pyright: ignore[reportArgumentType]
+
+
+@register("model", "rdfia on windows")
+def rdfia_on_windows(data: Dataset, side: int = 28, **options) -> nn.Module:
+    """The same network on windows of the images; its last pooling rounds up, so that 28x28 pixels leave 4x4 too."""
+    model = RdfiaNet(len(data.classes), _image(data), **options)  # pyright: ignore[reportArgumentType]
+    [layer for layer in model if isinstance(layer, nn.MaxPool2d)][-1].ceil_mode = True
+    model.insert(0, RandomWindow(side))
+    return model
+
+
 register("model", "encoder")(lambda data, **options: Encoder(**options))
 register("model", "vgg")(lambda data, **options: VggLike(len(data.classes), **options))
 register("model", "resnet")(lambda data, **options: ResNetLike(len(data.classes), **options))
@@ -272,6 +284,13 @@ register("draw", "replacement")(
 register("draw", "passes over the first")(
     lambda train, batch, given, images, **o: Batches(train[:images], batch, **given, **o)
 )
+
+
+@register("draw", "standardised by")
+def standardised_by(train: Split, batch: int, given: dict, mean, std) -> Batches:
+    """Passes over images whose channels are standardised by given numbers, and not by the training set's own."""
+    stats = tuple(torch.tensor(values, device=train.x.device) for values in (mean, std))
+    return Batches(train, batch, **given | {"stats": stats})
 
 
 @register("draw", "triplets")
