@@ -2,7 +2,7 @@
 
 from .deep import SUITED, DeepNetwork, Setting
 from .dynamic import POOLED, DynamicBlock, DynamicConv2d, DynamicNet
-from .encoder import Encoder, NetworkB
+from .encoder import AlwaysTraining, Encoder, NetworkB
 from .plain import ResidualBlock, ResNetLike, VggLike
 from .rdfia import RdfiaNet
 from .softmax import SoftmaxRegression
@@ -10,7 +10,8 @@ from .tanh import TanhNetwork
 from .window import RandomWindow
 
 __all__ = [
-    "POOLED", "SUITED", "DeepNetwork", "DynamicBlock", "DynamicConv2d", "DynamicNet", "Encoder", "NetworkB",
+    "POOLED", "SUITED", "AlwaysTraining", "DeepNetwork", "DynamicBlock", "DynamicConv2d", "DynamicNet", "Encoder",
+    "NetworkB",
     "RandomWindow", "RdfiaNet", "ResNetLike",
     "ResidualBlock", "Setting", "SoftmaxRegression", "TanhNetwork", "VggLike",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ class Encoder(nn.Module):
         dim: length of the embedding.
         image: (channels, height, width) of the inputs.
         dropout: probability that one of the hidden layer's units is dropped in training.
+        last: convolutions of the last group; the code published for the report has 3, its table 4.
 
     Attributes:
         body: the convolutions.
@@ -32,8 +33,9 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, width: int = 64, dim: int = 64, image: tuple[int, int, int] = (3, 32, 32), dropout: float = 0.5
-    ):
+        self, width: int = 64, dim: int = 64, image: tuple[int, int, int] = (3, 32, 32), dropout: float = 0.5,
+        last: int = GROUPS[-1][0],
+    ):  # fmt: skip
         super().__init__()
         channels, height, across = image
         if width < 1 or dim < 1:
@@ -46,7 +48,7 @@ class Encoder(nn.Module):
             )
         self.width, self.dim = width, dim
         layers: list[nn.Module] = []
-        for count, multiple in GROUPS:
+        for count, multiple in (*GROUPS[:-1], (last, GROUPS[-1][1])):
             for _ in range(count):
                 layers += [nn.Conv2d(channels, multiple * width, 3, padding="same"),
                            nn.BatchNorm2d(multiple * width), nn.ReLU(inplace=True)]  # fmt: skip
@@ -71,18 +73,25 @@ class NetworkB(nn.Module):
         classes: number of scores.
         frozen: keep the encoder as it is, in evaluation mode even while the classifier trains.
         hidden: units of a hidden ReLU layer between embedding and scores; 0 for none, as in the report's table.
+        always_training: stay in training mode when told to evaluate, as in the code published for the report.
+
+    Attributes:
+        always_training: may be set to False afterwards, to measure the same weights in evaluation mode.
     """
 
-    def __init__(self, encoder: Encoder, classes: int = 10, *, frozen: bool = False, hidden: int = 0):
+    def __init__(
+        self, encoder: Encoder, classes: int = 10, *, frozen: bool = False, hidden: int = 0,
+        always_training: bool = False,
+    ):  # fmt: skip
         super().__init__()
-        self.encoder, self.frozen = encoder, frozen
+        self.encoder, self.frozen, self.always_training = encoder, frozen, always_training
         between = [nn.Linear(encoder.dim, hidden), nn.ReLU()] if hidden else []
         self.classifier = nn.Sequential(*between, nn.Linear(hidden or encoder.dim, classes))
         encoder.requires_grad_(not frozen)
 
     def train(self, mode: bool = True) -> NetworkB:
         """Switch to training mode; a frozen encoder stays in evaluation mode."""
-        super().train(mode)
+        super().train(mode or self.always_training)
         if self.frozen:
             self.encoder.eval()
         return self
@@ -90,3 +99,25 @@ class NetworkB(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return scores (B, classes), before the softmax, of images (B, C, H, W)."""
         return self.classifier(self.encoder(x))
+
+
+class AlwaysTraining(nn.Module):
+    """A network that stays in training mode when told to evaluate, dropout and all.
+
+    Its running means go on moving, too; give it a copy where they matter.
+
+    Args:
+        network: what is called.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network.train()
+
+    def train(self, mode: bool = True) -> AlwaysTraining:
+        """Stay in training mode."""
+        return super().train()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the network returns."""
+        return self.network(x)

@@ -4,6 +4,7 @@ from . import deep_loop, loops, numpy_loops, sklearn_loop  # noqa: F401 - so tha
 from .loop import History, evaluate, fit, seed_everything
 from .recipe import SGD, Adam, Part, Recipe
 from .records import Training
+from .softmax import descend_softmax
 from .store import Store
 from .triplets import (
     FixedTriplets,
@@ -22,6 +23,7 @@ from .triplets import (
 __all__ = [
     "SGD", "Adam", "FixedTriplets", "History", "Part", "Recipe", "Store", "Training", "TripletBatches",
     "TripletIndex",
-    "TripletNetwork", "batch_hard_loss", "distance", "evaluate", "fit", "hinge", "seed_everything", "semi_hard_loss",
+    "TripletNetwork", "batch_hard_loss", "descend_softmax", "distance", "evaluate", "fit", "hinge",
+    "seed_everything", "semi_hard_loss",
     "supervised_contrastive_loss", "triplet_loss", "triplet_margin_loss",
 ]  # fmt: skip

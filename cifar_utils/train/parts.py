@@ -142,9 +142,9 @@ def tanh(data: Dataset, hidden: int, std: float | None = None) -> nn.Module:
 
 
 @register("model", "network b")
-def network_b(data: Dataset, hidden: int = 0, **encoder) -> nn.Module:
+def network_b(data: Dataset, hidden: int = 0, always_training: bool = False, **encoder) -> nn.Module:
     """An encoder with a classifier on top, trained together."""
-    return NetworkB(Encoder(**encoder), len(data.classes), hidden=hidden)
+    return NetworkB(Encoder(**encoder), len(data.classes), hidden=hidden, always_training=always_training)
 
 
 @register("model", "triplet network")
@@ -259,6 +259,14 @@ register("prepare", "-1..1")(lambda train: lambda split: Split(prepare.as_floats
 register("prepare", "contrast")(lambda train, **options: prepare.ContrastNormalise(**options))
 _fitted("average image", prepare.AverageImage)
 _spectrum = lru_cache(maxsize=1)(prepare.spectrum)  # trainings that follow each other are often on the same images
+
+
+@register("prepare", "each pixel")
+def each_pixel(train: Split) -> Callable[[Split], Split]:
+    """Standardise every value of an image by itself, over all training images."""
+    x = prepare.as_floats(train)
+    mean, std = x.mean(0), x.std(0).clamp(min=1e-6)
+    return lambda split: Split((prepare.as_floats(split) - mean) / std, split.y)
 
 
 @register("prepare", "whitening")
