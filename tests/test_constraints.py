@@ -125,7 +125,7 @@ def test_no_parameter_of_a_notebook_can_be_nonsense(name):
         ("a1_q1_softmax_regression", {"device": "meta"}, "device is 'meta'; expected one of auto, cpu, cuda, cuda:N"),
         ("a1_q2_3_tsne", {"images": 7}, "images is 7; expected at least 50"),
         ("rdfia_ab_circles", {"hidden": 12}, r"search_hidden is .* holds hidden \(hidden is 12\)"),
-        ("rdfia_cd_q13_baseline_cnn", {"grid_lrs": [0.1]}, r"grid_lrs is \[0.1\]; expected one is max\("),
+        ("rdfia_cd_q13_baseline_cnn", {"grid_lrs": [0.1]}, r"grid_lrs is \[0.1\]; expected at least 2"),
         ("rdfia_cd_q29_dropout_batchnorm", {"ablate": ["decays"]}, "ablate is .*; expected each one of stan"),
     ],
 )  # fmt: skip
