@@ -14,7 +14,7 @@ from ..errors import ParameterError
 COMBINE = ("outputs", "inputs", "kernels", "auto")
 
 #: How the predicted numbers become mixing weights; `none` is a plain convolution, without a prediction.
-MIXING = ("linear", "softmax", "none")
+MIXING = ("linear", "softmax", "none", "relu")
 
 #: What goes past the dynamic convolution of a block.
 SHORTCUTS = ("residual", "projection", "none")
@@ -38,7 +38,7 @@ class DynamicConv2d(nn.Module):
     Args:
         inputs, outputs: channels.
         k: kernels to mix.
-        mixing: `linear`, as NNDL's report has it; `softmax`, which makes the weights positive with a sum of one;
+        mixing: `linear`, the bare prediction; `softmax`, which makes the weights positive with a sum of one; `relu`;
             `none`, only for k = 1: a plain convolution.
         combine: `outputs` runs k convolutions and mixes what they give; `inputs` scales k copies of the input,
             and one convolution adds them up; `kernels` mixes the kernels of each image, and runs one grouped
@@ -90,6 +90,8 @@ class DynamicConv2d(nn.Module):
         if self.mixer is None:
             return x.new_ones(len(x), 1)
         predicted = self.mixer(self.pool(x).flatten(1))
+        if self.mixing == "relu":
+            return predicted.relu()
         return predicted.softmax(1) if self.mixing == "softmax" else predicted
 
     def cheapest(self, height: int, width: int) -> str:
