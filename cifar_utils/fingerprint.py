@@ -33,30 +33,31 @@ def text_of(path: Path) -> str:
     return _TEXTS[path] if path in _TEXTS else path.read_text(encoding="utf-8")
 
 
-def of_code(sources: Iterable[str], package: Path = PACKAGE) -> str:
+def of_code(sources: Iterable[str], package: Path = PACKAGE, without: Iterable[str] = ()) -> str:
     """Return a sum over pieces of code and over every file of the package that they use, 16 hexadecimal digits.
 
     Two codes that differ only in comments, docstrings, types of functions or layout have the same sum.
     """
-    return _of_code(tuple(sources), package, _state(package))
+    return _of_code(tuple(sources), package, frozenset(without), _state(package))
 
 
 @cache
-def _of_code(sources: tuple[str, ...], package: Path, state: str) -> str:
+def _of_code(sources: tuple[str, ...], package: Path, without: frozenset[str], state: str) -> str:
     digest = hashlib.sha256()
     for source in sources:
         digest.update(meaning(source).encode())
-    for path in _used_files(sources, package, state):
+    for path in _used_files(sources, package, without, state):
         digest.update(f"\0{path.relative_to(package.parent).as_posix()}\0{_of_file(path, path.stat())}".encode())
     return digest.hexdigest()[:16]
 
 
-def used_files(sources: Iterable[str], package: Path = PACKAGE) -> list[Path]:
+def used_files(sources: Iterable[str], package: Path = PACKAGE, without: Iterable[str] = ()) -> list[Path]:
     """Return the package's files that `sources` use: what they import, and what that imports, sorted.
 
-    A name that a room's face hands on counts as the file that defines it, not as the whole room.
+    A name that a room's face hands on counts as the file that defines it, not as the whole room. Files in `without`
+    are not followed.
     """
-    return _used_files(tuple(sources), package, _state(package))
+    return _used_files(tuple(sources), package, frozenset(without), _state(package))
 
 
 def _state(package: Path) -> str:
@@ -67,12 +68,12 @@ def _state(package: Path) -> str:
     return ",".join(f"{path}:{stat.st_mtime_ns}:{stat.st_size}" for path, stat in files)
 
 
-def _used_files(sources: tuple[str, ...], package: Path, state: str) -> list[Path]:
+def _used_files(sources: tuple[str, ...], package: Path, without: frozenset[str], state: str) -> list[Path]:
     found: set[Path] = set()
     waiting = {path for source in sources for path in _imported(source, package, package)}
     while waiting:
         path = waiting.pop()
-        if path not in found and path.relative_to(package).as_posix() not in NEUTRAL:
+        if path not in found and path.relative_to(package).as_posix() not in NEUTRAL | without:
             found.add(path)
             waiting |= _imported_by(path, package, state)
     return sorted(found)

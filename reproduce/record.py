@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 
 from cifar_utils import fingerprint
@@ -63,7 +64,14 @@ def code_cells(name: str) -> list[str]:
 
 def code_files(name: str) -> list[Path]:
     """Return the files of `cifar_utils` that a notebook's numbers depend on; the engine's change none."""
-    return fingerprint.used_files(code_cells(name), root() / "cifar_utils")
+    cells = code_cells(name)
+    return fingerprint.used_files(cells, root() / "cifar_utils", _registries(cells))
+
+
+def _registries(cells: list[str]) -> set[str]:
+    """Return the file of all parts, for a notebook that only adds its own: a training knows which it used."""
+    asked = any(re.search(r"\bparts\.(?!register\b)\w", cell) for cell in cells)
+    return set() if asked else {"train/parts.py"}
 
 
 def code_fingerprint(name: str) -> str:
@@ -71,4 +79,5 @@ def code_fingerprint(name: str) -> str:
 
     Comments, docstrings and text do not count.
     """
-    return fingerprint.of_code(code_cells(name), root() / "cifar_utils")
+    cells = code_cells(name)
+    return fingerprint.of_code(cells, root() / "cifar_utils", _registries(cells))

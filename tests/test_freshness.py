@@ -12,7 +12,7 @@ from cifar_utils.train import training as one
 from cifar_utils.train.records import read_record
 from reproduce import freshness, ledger, versions
 from reproduce.book import parts, scoreboard
-from reproduce.record import code_fingerprint
+from reproduce.record import code_files, code_fingerprint
 
 NAME = "a1_q1_test"
 TEXT = {"cell_type": "markdown", "metadata": {}, "source": ["A sentence."]}
@@ -34,6 +34,18 @@ def run(project):
               "code": code_fingerprint(NAME), "measurements": measured}  # fmt: skip
     assert freshness.why_stale(record) == ""
     return record
+
+
+def test_a_notebook_that_adds_a_part_of_its_own_does_not_depend_on_all_the_others(project):
+    folder = project / "cifar_utils" / "train"
+    folder.mkdir()
+    (folder / "parts.py").write_text("from ..deep import y\n\n\ndef register(kind, name):\n    pass\n")
+    (project / "cifar_utils" / "deep.py").write_text("y = 1\n")
+    adds = ("from cifar_utils.train import parts", 'parts.register("model", "mine")')
+    for cells, follows in ((adds, False), ((*adds, 'parts.build("model", "mine")'), True)):
+        (project / "notebooks" / f"{NAME}.ipynb").write_text(json.dumps(notebook(PARAMETERS, *cells)))
+        used = {path.name for path in code_files(NAME)}
+        assert used == ({"parts.py", "deep.py"} if follows else set())
 
 
 def change(path, old: str, new: str) -> None:
