@@ -50,10 +50,12 @@ class Row:
 
     @classmethod
     def of(cls, claim: Claim, record: dict | None, measured_at: str = "") -> Row:
-        """Return the row of a claim, judged on what its notebook's record says."""
+        """Return the row of a claim, judged on what its notebook's record says, if that was in the claim's unit."""
         if record is None or claim.id not in record["measurements"]:
             return cls(claim)
         stored = record["measurements"][claim.id]
+        if not _is_of_todays_kind(claim, stored):
+            return cls(claim)
         found = Measurement(**{key: value for key, value in stored.items() if key in _MEASURED})
         return cls(claim, found, judge(claim, found, record["sample"]), record["profile"], measured_at)
 
@@ -71,6 +73,15 @@ class Row:
     def reproduced(self) -> str:
         """What we found, as text."""
         return show_found(self.claim, self.found) if self.found else "—"
+
+
+def _is_of_todays_kind(claim: Claim, stored: dict) -> bool:
+    """Whether an earlier run measured under a claim's name what that asks for today: in its unit, or along it."""
+    units = {other.unit for other in load_claims().values()} - {""}
+    ends = [unit for unit in units if stored.get("text", "").endswith(f" {unit}")]
+    unit = stored.get("unit", max(ends, key=len, default=claim.unit))  # older records tell it by their text alone
+    along = "points" in stored if claim.points else not stored.get("points")
+    return unit == claim.unit and along
 
 
 def chapter_rows(record: dict, measured_at: Callable[[str], str] = lambda claim_id: "") -> list[Row]:

@@ -320,6 +320,7 @@ class Chapter:
                 **asdict(found),
                 "verdict": judge(self._claims[key], found, self.is_sample),
                 "text": show_found(self._claims[key], found),
+                "unit": self._claims[key].unit,
                 "scale": self._scales[key],
             }
             for key, found in self._found.items()

@@ -132,6 +132,24 @@ def test_verdicts_are_judged_anew_and_not_read_from_the_record(results):
     assert "wrong" not in " ".join(row.reproduced for row in found.values())
 
 
+@pytest.mark.parametrize(
+    ("stored", "verdict"),
+    [
+        ({"unit": "%"}, "reproduced"),
+        ({"unit": "points"}, "not run"),  # a question of another kind was asked under this name
+        ({"text": "10.0 [9, 11] %"}, "reproduced"),  # an older record
+        ({"text": "10.0 tensors"}, "not run"),
+        ({"unit": "%", "points": [[1, 10.0, None, None]]}, "not run"),
+    ],
+)
+def test_what_an_earlier_run_measured_in_another_unit_is_no_answer_to_todays_claim(monkeypatch, stored, verdict):
+    good, other = CLAIMS["a1"][0], claim("a1.q1.other", unit="tensors", within=1.0, because="x")
+    monkeypatch.setattr(cards, "load_claims", lambda: {c.id: c for c in (good, other)})
+    found = {good.id: {"value": 10.0, "low": None, "high": None, "n": 1, "text": "10.0 %", **stored}}
+    row = cards.Row.of(good, {**record(), "measurements": found})
+    assert row.verdict == verdict
+
+
 def test_sample_data_never_earns_another_verdict():
     table = scoreboard.rows({NOTEBOOK: record(sample=True)})
     assert set(scoreboard.counts(table)) == {"sample data", "not run"}

@@ -126,7 +126,7 @@ def test_every_claim_of_a_published_chapter_is_answered_and_judged_as_the_ledger
         assert wanted == set(record["measurements"])
     for key in wanted & set(record["measurements"]):
         found = record["measurements"][key]
-        stored = {k: v for k, v in found.items() if k not in ("verdict", "text", "scale", "cell")}
+        stored = {k: v for k, v in found.items() if k not in ("verdict", "text", "unit", "scale", "cell")}
         judged = judge(claims[key], Measurement(**stored), record["sample"])
         assert found["verdict"] == judged or freshness.why_stale(record), key
 
