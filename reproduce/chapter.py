@@ -161,10 +161,6 @@ class Chapter:
         if provenance:
             self._data[provenance["name"]] = provenance
 
-    def reports_scale(self, **own: object) -> None:
-        """Declare the report's own numbers, such as `images=45_000, epochs=20`, where `start` could not yet."""
-        self.report_scale.update(own)
-
     def scale(self, of: Mapping[str, object] | None = None, **here: object) -> Scale:
         """Say how large an experiment is: `with run.scale(images=len(train), epochs=epochs):`.
 

@@ -235,11 +235,6 @@ def _one_screen(name: str, error, failed: Path) -> str:
     )
 
 
-def is_fresh(name: str, profile: str) -> bool:
-    """Whether `runs/PROFILE` holds a finished run that is current."""
-    return finished(run_dir(profile), name, versions.parameters(name, profile)) is not None
-
-
 def taken_over(name: str, profile: str) -> bool:
     """Whether `runs/PROFILE` holds a finished run that is current; it has the notebook's present text then."""
     record = finished(run_dir(profile), name, versions.parameters(name, profile))

@@ -393,9 +393,7 @@ def test_sample_data_stay_stamped_as_such(page):
     ],
 )  # fmt: skip
 def test_the_words_of_a_scale_are_made_from_its_numbers(page, here, words):
-    run = sized()
-    run.reports_scale(layers=[16, 8], width=64)
-    assert run.scale(**here).words == words
+    assert sized().scale(of={"layers": [16, 8], "width": 64}, **here).words == words
 
 
 def test_an_experiment_may_have_a_scale_of_its_own(page):

@@ -62,7 +62,7 @@ def test_a_run_with_parameters_of_its_own_is_kept_apart_and_never_published(proj
     assert main(["run", "a1_one", "--profile", "quick", "-p", "seeds=2", "-p", "lr=0.1"]) == 0
     assert "runs/quick+seeds=2/a1_one.ipynb (apart" in capsys.readouterr().out
     assert (project / "runs/quick/a1_one.ipynb").read_bytes() == before
-    assert runner.is_fresh("a1_one", "quick")
+    assert runner.taken_over("a1_one", "quick")
     assert record_of(publish("a1_one", "quick"))["parameters"]["seeds"] == 5
     assert runner.run("a1_one", "quick", {"seeds": 5}).parent.name == "quick", "the profile's own value is no change"
     with pytest.raises(ParameterError, match="set by --profile"):
@@ -127,7 +127,7 @@ def test_a_finished_run_is_found_and_takes_over_text_that_was_mended(project, no
     claim = "{id: a1.q.x, where: W, says: S, kind: setting, value: 1}"
     (project / "claims/a1.yml").write_text(f"title: T\ncourse: C\nnotebooks: {{a1_one: {{claims: [{claim}]}}}}\n")
     load_reports.cache_clear()
-    assert not runner.is_fresh("a1_one", "smoke"), "it did not measure what is asked now"
+    assert not runner.taken_over("a1_one", "smoke"), "it did not measure what is asked now"
 
 
 def test_the_command_line_waits_for_another_run_where_it_is_told_to(project, no_kernel, capsys):
