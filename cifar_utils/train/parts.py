@@ -298,7 +298,7 @@ register("draw", "passes over the first")(
 def standardised_by(train: Split, batch: int, given: dict, mean, std) -> Batches:
     """Passes over images whose channels are standardised by given numbers, and not by the training set's own."""
     stats = tuple(torch.tensor(values, device=train.x.device) for values in (mean, std))
-    return Batches(train, batch, **given | {"stats": stats})
+    return Batches(train, batch, **given | {"stats": stats})  # pyright: ignore[reportArgumentType]
 
 
 @register("draw", "triplets")
