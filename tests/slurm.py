@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
 FIRST, SECOND, THIRD = "rdfia_cd_q26_schedules", "rdfia_cd_q29_dropout_batchnorm", "a1_q1_softmax_regression"
-LONGER = {FIRST: ("epochs", 3), SECOND: ("epochs", 16), THIRD: ("search_epochs", 4000)}  # to be caught in the middle
+LONGER = {FIRST: ("epochs", 3), SECOND: ("ladder_epochs", 16), THIRD: ("search_epochs", 4000)}  # to be caught in the middle
 BEGAN = time.monotonic()
 DAEMONS = ("munged", "slurmctld", "slurmd")
 
@@ -136,7 +136,7 @@ def copy_project(target: Path) -> Path:
     """Copy the project as it is now, with longer trainings in its notebooks."""
     files = call("git", "-C", str(HERE), "ls-files", "-co", "--exclude-standard").splitlines()
     for file in files:
-        if (HERE / file).is_file() and not file.startswith(("results/", "book/")):
+        if (HERE / file).is_file() and not file.startswith(("results/", "book/chapters/")):
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(HERE / file, target / file)
     for name, (parameter, epochs) in LONGER.items():
