@@ -225,7 +225,8 @@ def store_outputs(name: str) -> int:
 
 def _one_screen(name: str, error, failed: Path) -> str:
     source = [line for line in error.source.splitlines() if line.strip()][:8]
-    trace = _ANSI.sub("", "\n".join(error.traceback)).splitlines()[-12:]
+    # IPython cannot format every traceback (not one that runs through a template) and then prints it plainly
+    trace = _ANSI.sub("", "\n".join(error.traceback) or _printed(failed)).splitlines()[-12:]
     return "\n".join(
         [f"{name}: cell {error.exec_count} raised {error.ename}: {str(error.evalue)[:800]}", "", "The cell begins:"]
         + [f"    {line[:110]}" for line in source]
@@ -233,6 +234,14 @@ def _one_screen(name: str, error, failed: Path) -> str:
         + [f"    {line[:110]}" for line in trace]
         + ["", f"The notebook as far as it came: {failed.relative_to(root())}"]
     )
+
+
+def _printed(failed: Path) -> str:
+    """Return what the cell that failed had written to stderr."""
+    cells = versions.code_cells(json.loads(failed.read_text(encoding="utf-8")))
+    outputs = [o for c in cells if c["metadata"].get("papermill", {}).get("exception") for o in c["outputs"]]
+    text = "".join("".join(o["text"]) for o in outputs if o.get("name") == "stderr")
+    return text.rpartition("\nDuring handling of the above")[0] or text  # the rest is how formatting failed
 
 
 def taken_over(name: str, profile: str) -> bool:

@@ -123,6 +123,14 @@ def test_the_failing_cell_is_told_in_one_screen(project, capsys):
     assert len(err.splitlines()) < 40 and "\x1b" not in err
 
 
+def test_a_traceback_that_ipython_cannot_format_is_told_too(project, capsys):
+    (project / "page.j2").write_text("{{ 1 / 0 }} (a bracket that is left open\n")
+    load = "from jinja2 import Environment, FileSystemLoader\npages = Environment(loader=FileSystemLoader('.'))"
+    write_notebook(project, "a1_bad", f"{load}\npages.get_template('page.j2').render()")
+    assert main(["run", "a1_bad"]) == 1
+    assert "ZeroDivisionError: division by zero" in capsys.readouterr().err
+
+
 TRAIN = """
 import os, signal
 from torch.optim.lr_scheduler import LambdaLR
