@@ -106,8 +106,14 @@ def verdict_lines(record: dict) -> str:
     return "\n".join(f"{key:<45} {found['verdict']}" for key, found in record["measurements"].items())
 
 
-def header(record: dict, question: str, finished: bool = False) -> str:
-    """Return the card at the top of a chapter: report, question, profile, device, seeds, time, data."""
+def header(record: dict, question: str, finished: bool = False, about: object = None) -> str:
+    """Return the card at the top of a chapter: report, question, profile, device, seeds, time, data.
+
+    Args:
+        record, question: of the chapter.
+        finished: whether the run is.
+        about: what its page in the book tells besides (`reproduce.book.opening.Facts`).
+    """
     return render(
         "card.html.j2",
         record=record,
@@ -118,6 +124,7 @@ def header(record: dict, question: str, finished: bool = False) -> str:
         seeds=record["parameters"].get("seeds", 1),
         number_format=_number_format(record),
         took=_duration(record["duration_s"]) if finished else "running …",
+        about=about,
     )
 
 

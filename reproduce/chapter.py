@@ -276,7 +276,7 @@ class Chapter:
         self.glue(f"{claim_id}.verdict", judge(claim, found, self.is_sample))
 
     def glue(self, *spec: object, **values: object) -> None:
-        """Make values available to prose as {glue:text}`name`, and keep their texts in the record.
+        """Make values available to prose by the role `glue:text`, and keep their texts in the record.
 
         `run.glue("+.1f points", gain=gain, loss=loss)` says digits and unit once, as `cifar_utils.measure.words`
         describes; `run.glue(images=len(train), gain=(gain, "points"), best="Adam")` takes numbers as they come,

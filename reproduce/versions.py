@@ -60,7 +60,7 @@ def code_cells(notebook: dict) -> list[dict]:
     What was put into a copy does not count: its parameters, and the cell for Colab of a published chapter.
     """
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return [cell for cell in code if not (_is(cell, "injected-parameters") or _is_for_colab(cell))]
+    return [cell for cell in code if not (_is(cell, "injected-parameters") or is_for_colab(cell))]
 
 
 def for_colab(executed: dict, repository: str) -> dict:
@@ -69,7 +69,7 @@ def for_colab(executed: dict, repository: str) -> dict:
     Colab opens one file alone. The cell does nothing anywhere else, is not shown, and stands in published
     chapters only: that is what a reader opens there.
     """
-    title, *rest = [cell for cell in executed["cells"] if not _is_for_colab(cell)]
+    title, *rest = [cell for cell in executed["cells"] if not is_for_colab(cell)]
     cell = {"cell_type": "code", "execution_count": None, "id": "colab", "metadata": {"tags": ["remove-cell"]},
             "outputs": [], "source": _FOR_COLAB.format(repository=repository).splitlines(keepends=True)}  # fmt: skip
     return {**executed, "cells": [title, cell, *rest]}
@@ -120,7 +120,8 @@ def _notebook(name: str) -> dict:
     return json.loads(params.notebook_path(name).read_text(encoding="utf-8"))
 
 
-def _is_for_colab(cell: dict) -> bool:
+def is_for_colab(cell: dict) -> bool:
+    """Whether a cell is the one that fetches the project on Colab."""
     return '"google.colab" in sys.modules' in _source(cell)
 
 

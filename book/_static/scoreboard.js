@@ -17,7 +17,7 @@ document.addEventListener("DOMContentLoaded", () => {
   search.type = "search";
   search.placeholder = "Search claims, such as accuracy or dropout";
   search.setAttribute("aria-label", "Search claims");
-  search.value = address.get("q") || "";
+  search.value = address.get("find") || "";
   search.addEventListener("input", show);
   box.append(search);
 
@@ -82,7 +82,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const filtered = search.value || Object.values(chosen).some((set) => set.size);
     if (filtered) count.append(all);
     const query = new URLSearchParams();
-    if (search.value) query.set("q", search.value);
+    if (search.value) query.set("find", search.value);
     for (const [filter, set] of Object.entries(chosen)) if (set.size) query.set(filter, [...set].join(","));
     const text = query.toString().replaceAll("%2C", ",");
     history.replaceState(null, "", (text ? `?${text}` : location.pathname) + location.hash);

@@ -12,7 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
   search.type = "search";
   search.placeholder = "Search trainings, such as dropout 0.5 or a chapter's name";
   search.setAttribute("aria-label", "Search trainings");
-  search.value = new URLSearchParams(location.search).get("q") || "";
+  search.value = new URLSearchParams(location.search).get("find") || "";
   search.addEventListener("input", show);
   const count = document.createElement("p");
   count.setAttribute("aria-live", "polite");
@@ -28,7 +28,7 @@ document.addEventListener("DOMContentLoaded", () => {
       if (row.nextElementSibling?.className === "cu-curve") row.nextElementSibling.hidden = row.hidden;
     }
     count.textContent = `${visible} of ${rows.length} trainings shown.`;
-    const query = search.value ? `?${new URLSearchParams({ q: search.value })}` : location.pathname;
+    const query = search.value ? `?${new URLSearchParams({ find: search.value })}` : location.pathname;
     history.replaceState(null, "", query + location.hash);
   }
 

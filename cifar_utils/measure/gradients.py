@@ -14,7 +14,7 @@ from ..models.deep import ACTIVATIONS, INITS, WIDTHS
 def expected_factors(activation: str, init: str, layers: int, second_moment: float = 1.0) -> np.ndarray:
     """Return by what factor the gradient shrinks on its way back through each of many equal layers.
 
-    The mean-field argument of {cite:t}`glorot2010understanding` and {cite:t}`he2015delving`, for layers of
+    The mean-field argument of :cite:t:`glorot2010understanding` and :cite:t:`he2015delving`, for layers of
     as many outputs as inputs, wide and without normalisation: the variance q of the values before an
     activation goes from layer to layer by `q -> var_w E[a(z)^2] + var_b`, with z normal of variance q, and
     the squared gradient by `var_w E[a'(z)^2]`, which is the mean square of the layer's Jacobian matrix.

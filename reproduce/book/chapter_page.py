@@ -10,6 +10,7 @@ from ..cards import Row, chapter_rows, ledger_table, settings_table
 from ..cells import note_cells
 from ..ledger import load_reports
 from ..record import RECORD_MIME, SETTINGS_MIME
+from .opening import answer_first, facts
 
 #: What chapter.glue leaves in a notebook, and myst-nb looks for.
 _GLUED = "application/papermill.record/text/plain"
@@ -46,7 +47,7 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     if note:
         title, _, rest = cells[0]["source"].partition("\n")
         cells[0]["source"] = f"{title}\n\n{note}\n\n{rest}"
-    return {**executed, "cells": cells}
+    return {**executed, "cells": [_named(cell) for cell in answer_first(cells, record, facts(executed, record, rows))]}
 
 
 def with_verdicts(executed: dict, rows: list[Row], last: dict) -> dict:
@@ -72,6 +73,19 @@ def _renew(executed: dict, mime: str, html: str) -> None:
     for output in (each for cell in executed["cells"] for each in cell.get("outputs", ())):
         if mime in output.get("data", {}):
             output["data"] = {"text/html": html}
+
+
+def _named(cell: dict) -> dict:
+    """Return a cell; where its code is folded, the fold says what figure it draws."""
+    figure = cell["metadata"].get("mystnb", {}).get("figure", {})
+    if "hide-input" not in cell["metadata"].get("tags", []) or not figure.get("caption"):
+        return cell
+    caption = " ".join(re.sub(r"[*`$]|\{\w[\w:]*\}", "", figure["caption"]).split())
+    first = re.split(r"(?<=\w{3})[.:;(] ?|, ", caption)[0]
+    first = first if " " in first else caption  # "Above: ..."
+    told = first if len(first) <= 70 else first[:70].rpartition(" ")[0] + " …"
+    mystnb = {**cell["metadata"]["mystnb"], "code_prompt_show": f"Show the code: {told}"}
+    return {**cell, "metadata": {**cell["metadata"], "mystnb": mystnb}}
 
 
 def _place(anchor: str) -> dict:

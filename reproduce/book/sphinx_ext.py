@@ -24,7 +24,7 @@ from cifar_utils.errors import CifarUtilsError
 
 from .. import versions
 from ..cards import render
-from . import trainings_page
+from . import html_pages, trainings_page
 from .chapter_page import as_page, cell_anchors
 from .edition import PROFILE_VARIABLE, Edition
 from .parts import PARTS, Place
@@ -48,6 +48,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", find_chapters)
     app.connect("source-read", show_present)
     app.connect("doctree-read", mark_cells)
+    app.connect("html-page-context", finish_page, priority=900)  # behind those that add scripts
     app.connect("build-finished", write_downloads)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
 
@@ -167,6 +168,17 @@ def mark_cells(app: Sphinx, doctree: nodes.document) -> None:
     for cell in doctree.findall(nodes.container) if anchors else ():
         if cell.get("nb_element") == "cell_code":
             cell["ids"].append(anchors[cell["cell_index"]])
+
+
+def finish_page(app: Sphinx, page: str, _template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Put the last touches on a page's HTML."""
+    if doctree is None or not context.get("body"):
+        return
+    body, title = html_pages.finished(context["body"], Path(app.outdir) / "_images"), context.get("title", "")
+    context["metatags"] = f"{context.get('metatags', '')}\n{html_pages.head(title, html_pages.description(body))}"
+    context["body"] = body + html_pages.colophon(title, _editions[app].records.get(page.removeprefix(_CHAPTERS)))
+    if 'class="math' not in body:
+        context["script_files"] = [file for file in context["script_files"] if "mathjax" not in str(file).lower()]
 
 
 def write_downloads(app: Sphinx, exception: Exception | None) -> None:

@@ -1,0 +1,63 @@
+"""Last touches on finished pages: what a browser, a reader of the screen and another site want to know of them."""
+
+from __future__ import annotations
+
+import re
+import struct
+from html import escape, unescape
+from pathlib import Path
+
+#: The longest description that search engines show.
+LONGEST = 160
+
+_IMAGE = re.compile(r'<img (?P<rest>[^>]*src="(?P<src>[^"]+\.png)"[^>]*?) ?/?>')
+_PARAGRAPH = re.compile(r"<p>(?P<text>.*?)</p>", re.DOTALL)
+
+
+def finished(body: str, images: Path) -> str:
+    """Return a page's HTML with the size of each picture, so that nothing moves as they arrive, and honest labels.
+
+    Args:
+        body: the page's text.
+        images: the folder that its pictures lie in.
+    """
+    # the label hides what the fold itself says it shows
+    body = body.replace(' aria-label="Toggle hidden content"', "")
+    return _IMAGE.sub(lambda found: _with_size(found, images), body)
+
+
+def _with_size(found: re.Match, images: Path) -> str:
+    path = images / found["src"].rpartition("/")[2]
+    if "width=" in found["rest"] or not path.exists():
+        return found[0]
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])  # where the format PNG has them
+    return f'<img {found["rest"].rstrip()} width="{width}" height="{height}" loading="lazy" />'
+
+
+def description(body: str) -> str:
+    """Return the first paragraph of a page that says something, as plain text; empty where it has none."""
+    for paragraph in _PARAGRAPH.finditer(body):
+        text = " ".join(unescape(re.sub("<[^>]+>", "", paragraph["text"])).split())
+        if len(text) > 60:
+            return text if len(text) <= LONGEST else text[: LONGEST - 2].rpartition(" ")[0].rstrip(",;:") + " …"
+    return ""
+
+
+def head(title: str, told: str) -> str:
+    """Return the elements of a page's head that tell other sites what it is."""
+    title, told = escape(unescape(re.sub("<[^>]+>", "", title))), escape(told)
+    lines = [f'<meta property="og:title" content="{title}" />', '<meta property="og:type" content="article" />']
+    if told:
+        lines = [f'<meta name="description" content="{told}" />', *lines,
+                 f'<meta property="og:description" content="{told}" />']  # fmt: skip
+    return "\n".join(lines)
+
+
+def colophon(title: str, record: dict | None) -> str:
+    """Return the line that stands below a page on paper: of what book it is, and of which run."""
+    title = escape(unescape(re.sub("<[^>]+>", "", title)))
+    run = ""
+    if record:
+        commit = record.get("environment", {}).get("commit", "unknown").rstrip("+")
+        run = f", run of {record['started'][:10]} at profile {record['profile']}, commit {escape(commit)}"
+    return f'<p class="cu-print">Five Reports, Rerun: {title}{run}.</p>'
