@@ -52,6 +52,11 @@ class Edition:
         """Return the path of a chapter's executed notebook."""
         return self.chapters / f"{name}.ipynb"
 
+    def title(self, name: str) -> str:
+        """Return a chapter's title."""
+        first = next(cell for cell in self._read(name)["cells"] if cell["cell_type"] == "markdown")
+        return "".join(first["source"]).partition("\n")[0].lstrip("# ")
+
     @cached_property
     def rows(self) -> list[Row]:
         """One row a claim, in the ledger's order."""
@@ -75,7 +80,7 @@ class Edition:
 
     def sources(self) -> list[Path]:
         """Return the files that generated text depends on, besides the code that writes it."""
-        pages = [page(report) for report in REPORTS]
+        pages = [page(report) for report in REPORTS] + [root() / "book" / "compare.yml"]
         return [*sorted(self.results.glob("*.json")), *sorted((root() / "claims").glob("*.yml")), *pages]
 
     def sources_of(self, name: str) -> list[Path]:

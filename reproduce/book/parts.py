@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..cards import Row
 from ..ledger import load_reports
 from ..params import PROFILES
 from ..verdict import Verdict
-from . import benchmarks, scoreboard, trainings_page
+from . import benchmarks, comparison, scoreboard, trainings_page
 from .edition import Edition
 
 #: What a profile ran on, in a few words.
@@ -111,6 +112,43 @@ def table_of_claims(at: Place) -> tuple[str, dict]:
     return "scoreboard.html.j2", {"rows": at.edition.rows, "link": at.link, "names": names}
 
 
+def accuracies(at: Place) -> tuple[str, dict]:
+    """What reaches which accuracy, by data set."""
+    return "accuracies.html.j2", _compared(at, "accuracy")
+
+
+def what_helps(at: Place) -> tuple[str, dict]:
+    """What changes an accuracy by how much, by measure."""
+    styles = {"helps": "cu-reproduced", "hurts": "cu-differs", "cannot tell": "cu-not-resolved"}
+    return "helps.html.j2", {**_compared(at, "helps"), "styles": styles}
+
+
+def _compared(at: Place, part: str) -> dict:
+    groups, edition = comparison.read(at.edition, root() / "book" / "compare.yml", part), at.edition
+
+    def link(row: comparison.Compared) -> str:
+        return at.address(f"chapters/{row.notebook}") + (f"#{row.anchor}" if row.anchor else "")
+
+    return {
+        "groups": groups,
+        "link": link,
+        "titles": {name: edition.title(name) for name in edition.records},
+        "profiles": {name: record["profile"] for name, record in edition.records.items()},
+    }
+
+
+def by_report(at: Place) -> tuple[str, dict]:
+    """How many claims of each report have which verdict; experiments apart."""
+    groups, kinds, sums = [], {}, {}
+    for name, rows in scoreboard.grouped(at.edition.rows).items():
+        found = scoreboard.counts(rows)
+        table = {verdict: Counter(r.claim.report for r in rows if r.verdict == verdict) for verdict in found}
+        groups.append((name, table))
+        kinds[name], sums[name] = ",".join(sorted({r.claim.kind for r in rows})), Counter(r.claim.report for r in rows)
+    values = {"groups": groups, "kinds": kinds, "sums": sums, "reports": list(load_reports()), "address": at.address}
+    return "by_report.html.j2", values
+
+
 def verdicts(_: Place) -> tuple[str, dict]:
     """Every verdict with its badge and meaning."""
     return "verdicts.html.j2", {"verdicts": list(Verdict)}
@@ -164,6 +202,9 @@ PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "state": state,
     "highlights": highlights,
     "scoreboard": table_of_claims,
+    "by-report": by_report,
+    "accuracies": accuracies,
+    "what-helps": what_helps,
     "verdicts": verdicts,
     "report-title": report_title,
     "report-state": report_state,
