@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from html import escape
@@ -24,12 +25,14 @@ def source(*objects: Callable) -> None:
     # long lines are wrapped, for nothing on a page should need scrolling sideways
     formatter = HtmlFormatter(cssclass="highlight", prestyles="white-space: pre-wrap")
     block = highlight(code, PythonLexer(), formatter)
-    links = ", ".join(_link(f"{thing.__module__}.{thing.__qualname__}") for thing in objects)
+    links = ", ".join(dict.fromkeys(_link(f"{thing.__module__}.{thing.__qualname__}") for thing in objects))
     html = f'<div class="highlight-python notranslate">{block}</div><small>{links}</small>'
     display({"text/html": html, "text/plain": code}, raw=True)
 
 
 def _link(name: str) -> str:
+    """Return a link to the reference of something public, for what is private to that of its class."""
+    name = re.sub(r"\._[a-z]\w*$", "", name)
     return f'<a href="../api.html#{escape(name)}"><code>{escape(name)}</code></a>'
 
 

@@ -97,6 +97,7 @@ def project(tmp_path, monkeypatch):
         json.dumps({"environment": {"torch": "2.15"}, "benchmarks": PAIRS})
     )
     (tmp_path / "book/findings.yml").write_text(yaml.safe_dump([FINDING]))
+    (tmp_path / "book/compare.yml").write_text(yaml.safe_dump({"accuracy": [], "helps": []}))
     return tmp_path
 
 

@@ -462,6 +462,12 @@ def test_a_functions_source_stands_on_the_page_with_one_line_of_its_docstring(pa
     assert '<span class="k">def</span>' in html  # coloured by the page's own style sheet
 
 
+def test_what_is_private_is_described_with_its_class():
+    public, private = (source._link(f"cifar_utils.models.dynamic.Block.{name}") for name in ("forward", "_by_parts"))
+    assert "#cifar_utils.models.dynamic.Block.forward" in public
+    assert '#cifar_utils.models.dynamic.Block"' in private
+
+
 # ---- code --------------------------------------------------------------------------------------
 
 

@@ -251,6 +251,78 @@ def test_the_landing_page_says_the_essential_on_one_screen(tab, address):
         assert tab.eval_on_selector(".cu-next", "e => e.getBoundingClientRect().bottom") <= height
 
 
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_the_buttons_for_chapters_and_contents_open_them(browser, address, width):
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(f"{address}/chapters/rdfia_ab_circles.html")
+    chapter = page.locator(".bd-sidebar-primary nav.bd-links a", has_text="A straight line, a circle and a kernel")
+    wide = width > 1000
+    assert chapter.is_visible() == wide
+    page.locator(".primary-toggle:visible").first.click()
+    chapter.wait_for(state="hidden" if wide else "visible")
+    if not wide:
+        page.keyboard.press("Escape")
+        chapter.wait_for(state="hidden")
+        part = page.locator(".bd-sidebar-secondary a", has_text="Verdicts")
+        assert not part.is_visible()
+        page.locator(".secondary-toggle:visible").first.click()
+        part.wait_for(state="visible")
+    context.close()
+
+
+def test_an_address_with_a_filter_opens_without_complaint(tab, address):
+    for page, row in (("scoreboard", "#cu-scoreboard tbody tr"), ("trainings", "#cu-trainings tbody tr")):
+        tab.goto(f"{address}/{page}.html")
+        everything = tab.locator(f"{row}:visible").count()
+        tab.get_by_role("searchbox", name=re.compile("Search (claims|trainings)")).fill("dropout")
+        some = tab.locator(f"{row}:visible").count()
+        assert 0 < some < everything and "find=dropout" in tab.url
+        tab.reload()
+        assert tab.locator(f"{row}:visible").count() == some
+        tab.wait_for_load_state("networkidle")  # what is cut off by leaving would count as failed
+    assert not tab.trouble
+
+
+def test_a_reports_tiles_lead_to_that_reports_claims(tab, address):
+    tab.goto(f"{address}/reports/a1.html")
+    tile = tab.locator(".cu-tile").first
+    wanted = int(tile.locator("b").inner_text())
+    tile.click()
+    tab.locator("#cu-scoreboard").wait_for()
+    rows = tab.locator("#cu-scoreboard tbody tr:visible")
+    assert rows.count() == wanted
+    assert set(rows.evaluate_all("all => all.map(r => r.dataset.report)")) == {"a1"}
+
+
+def test_a_chapter_on_a_phone_shows_its_first_section_soon(browser, address, pages):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    for name in (n for n in pages if n.startswith("chapters/")):
+        page.goto(f"{address}/{name}")
+        columns = page.eval_on_selector(
+            "dl.cu-card", "e => getComputedStyle(e).gridTemplateColumns.split(' ').length"
+        )
+        assert columns == 1, name
+    context.close()
+
+
+def test_on_paper_nothing_is_clipped_and_the_dark_is_light(browser, address):
+    context = browser.new_context(viewport={"width": 700, "height": 900}, color_scheme="dark")
+    page = context.new_page()
+    page.goto(f"{address}/chapters/rdfia_ab_circles.html")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.wait_for_timeout(300)
+    clipped = """all => all.filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1
+        && getComputedStyle(e).overflowX != 'visible').length"""
+    assert page.eval_on_selector_all(".bd-article pre, .bd-article .highlight", clipped) == 0
+    assert page.locator("details.hide:visible, .bd-sidebar:visible, .copybtn:visible").count() == 0
+    ink = page.eval_on_selector(".bd-article p", "e => getComputedStyle(e).color")
+    assert max(map(int, re.findall(r"\d+", ink)[:3])) < 90, "dark ink on white paper"
+    assert page.locator(".cu-print").is_visible()
+    context.close()
+
+
 def test_the_scoreboards_filters_hide_rows_and_bring_them_back(tab, address):
     def visible():
         return tab.locator("#cu-scoreboard tbody tr:visible").count()
