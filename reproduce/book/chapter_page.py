@@ -47,7 +47,8 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     if note:
         title, _, rest = cells[0]["source"].partition("\n")
         cells[0]["source"] = f"{title}\n\n{note}\n\n{rest}"
-    return {**executed, "cells": [_named(cell) for cell in answer_first(cells, record, facts(executed, record, rows))]}
+    cells = answer_first(cells, record, facts(executed, record, rows))
+    return {**executed, "cells": [_named(cell) for cell in cells]}
 
 
 def with_verdicts(executed: dict, rows: list[Row], last: dict) -> dict:

@@ -60,7 +60,8 @@ def answer_first(cells: list[dict], record: dict, about: Facts) -> list[dict]:
     where = [i for i, cell in enumerate(cells) if any(map(_is_card, cell.get("outputs", ())))]
     if not where:
         return cells
-    first = next((i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and not versions.is_for_colab(cell)))
+    code = [i for i, cell in enumerate(cells) if cell["cell_type"] == "code" and not versions.is_for_colab(cell)]
+    first = code[0]
     setup, card = cells[first : where[0]], cells[where[0]]
     if any(cell["cell_type"] != "code" or cell.get("outputs") for cell in setup):
         return cells

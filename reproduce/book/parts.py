@@ -144,7 +144,8 @@ def by_report(at: Place) -> tuple[str, dict]:
         found = scoreboard.counts(rows)
         table = {verdict: Counter(r.claim.report for r in rows if r.verdict == verdict) for verdict in found}
         groups.append((name, table))
-        kinds[name], sums[name] = ",".join(sorted({r.claim.kind for r in rows})), Counter(r.claim.report for r in rows)
+        kinds[name] = ",".join(sorted({r.claim.kind for r in rows}))
+        sums[name] = Counter(r.claim.report for r in rows)
     values = {"groups": groups, "kinds": kinds, "sums": sums, "reports": list(load_reports()), "address": at.address}
     return "by_report.html.j2", values
 
