@@ -18,7 +18,8 @@ import pytest
 
 from cifar_utils.paths import root
 from reproduce import freshness
-from reproduce.book import scoreboard
+from reproduce.book import hero, scoreboard
+from reproduce.book.edition import Edition
 
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
 #: What the script `jupyter-book` calls; the script itself names the folder that it was installed in.
@@ -248,7 +249,17 @@ def test_the_landing_page_says_the_essential_on_one_screen(tab, address):
     bottom = tab.eval_on_selector(".cu-tiles", "e => e.getBoundingClientRect().bottom")
     assert bottom <= height
     if tab.viewport_size["width"] > 1000:
-        assert tab.eval_on_selector(".cu-next", "e => e.getBoundingClientRect().bottom") <= height
+        assert tab.eval_on_selector(".cu-hero svg", "e => e.getBoundingClientRect().bottom") <= height
+
+
+def test_the_picture_of_the_first_page_names_each_point_and_leads_to_its_claim(tab, address):
+    tab.goto(f"{address}/index.html")
+    points = tab.locator(".cu-hero a")
+    assert points.count() == len(hero.dots(Edition().rows)) > 50
+    told = points.last.locator("title").text_content()
+    assert "Reported" in told and "here" in told
+    points.last.click(force=True)
+    tab.wait_for_url("**/chapters/*.html#claim-*")
 
 
 @pytest.mark.parametrize("width", [390, 800, 1280])

@@ -16,7 +16,7 @@ from ..cards import Row
 from ..ledger import load_reports
 from ..params import PROFILES
 from ..verdict import Verdict
-from . import benchmarks, comparison, scoreboard, trainings_page
+from . import benchmarks, comparison, hero, scoreboard, trainings_page
 from .edition import Edition
 
 #: What a profile ran on, in a few words.
@@ -64,6 +64,15 @@ def _counted(at: Place, rows: list[Row], report: str = "") -> dict:
         for name, each in scoreboard.grouped(rows).items()
     ]  # fmt: skip
     return {"groups": groups, "scoreboard": at.address("scoreboard"), "report": report}
+
+
+def picture(at: Place) -> tuple[str, dict]:
+    """Every accuracy that a report prints against ours."""
+    dots = hero.dots(at.edition.rows)
+    seen = {dot.verdict for dot in dots}
+    near = sum(abs(dot.reported - dot.found) <= 2 for dot in dots)
+    values = {"dots": dots, "verdicts": [v for v in Verdict if v in seen], "near": near, "link": at.link}
+    return "hero.html.j2", values
 
 
 def state(at: Place) -> tuple[str, dict]:
@@ -200,6 +209,7 @@ def trainings(at: Place) -> tuple[str, dict]:
 #: Every directive, by its name on a page.
 PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "tiles": tiles,
+    "picture": picture,
     "state": state,
     "highlights": highlights,
     "scoreboard": table_of_claims,
