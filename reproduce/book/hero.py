@@ -44,7 +44,7 @@ class Dot:
 
 
 def dots(rows: Iterable[Row]) -> list[Dot]:
-    """Return one dot an accuracy, those of curves and of verdicts still to come first, so that others lie above them."""
+    """Return one dot an accuracy, those of curves and of verdicts to come first: others lie above."""
     found = [dot for row in rows for dot in _of(row)]
     return sorted(found, key=lambda dot: (dot.verdict in JUDGED, not dot.place, dot.verdict != Verdict.REPRODUCED))
 
