@@ -80,7 +80,9 @@ class Edition:
 
     def sources(self) -> list[Path]:
         """Return the files that generated text depends on, besides the code that writes it."""
-        pages = [page(report) for report in REPORTS] + [root() / "book" / "compare.yml"]
+        pages = [page(report) for report in REPORTS] + [
+            root() / "book" / name for name in ("compare.yml", "gallery.yml")
+        ]
         return [*sorted(self.results.glob("*.json")), *sorted((root() / "claims").glob("*.yml")), *pages]
 
     def sources_of(self, name: str) -> list[Path]:

@@ -23,6 +23,8 @@ def finished(body: str, images: Path) -> str:
     """
     # the label hides what the fold itself says it shows
     body = body.replace(' aria-label="Toggle hidden content"', "")
+    # the list of references is a list; its role for entries is gone from the standard
+    body = body.replace(' role="doc-biblioentry"', ' role="listitem"')
     return _IMAGE.sub(lambda found: _with_size(found, images), body)
 
 

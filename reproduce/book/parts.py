@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from cifar_utils.errors import RunError
 from cifar_utils.paths import root
 
@@ -103,12 +105,39 @@ def figure_of(notebook: Path, cell: str) -> bytes:
     Raises:
         RunError: the notebook has no such cell, or the cell shows no picture.
     """
+    return _shown_by(notebook, cell)[1]
+
+
+def _shown_by(notebook: Path, cell: str) -> tuple[dict, bytes]:
+    """Return what a cell's figure is called and told as, and its picture; raise what `figure_of` does."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    outputs = (output for each in cells if each.get("id") == cell for output in each["outputs"])
-    for data in (output.get("data", {}) for output in outputs):
-        if "image/png" in data:
-            return base64.b64decode(data["image/png"])
-    raise RunError(f"Cell {cell!r} of {notebook.name} shows no figure; name another one in book/findings.yml.")
+    for each in (each for each in cells if each.get("id") == cell):
+        for output in each["outputs"]:
+            if "image/png" in output.get("data", {}):
+                told = each["metadata"].get("mystnb", {})
+                return told, base64.b64decode(output["data"]["image/png"])
+    raise RunError(f"Cell {cell!r} of {notebook.name} shows no figure; name another one in book/*.yml.")
+
+
+def gallery(at: Place) -> tuple[str, dict]:
+    """Figures of one kind from all chapters, by `book/gallery.yml`; of chapters that have a page."""
+    groups = []
+    for group in yaml.safe_load((root() / "book" / "gallery.yml").read_text(encoding="utf-8")):
+        rows = [row for row in group["rows"] if row["notebook"] in at.edition.records]
+        groups.append((group["name"], [_in_gallery(at, row["notebook"], row["cell"]) for row in rows]))
+    return "gallery.md.j2", {"groups": [(name, shown) for name, shown in groups if shown]}
+
+
+def _in_gallery(at: Place, notebook: str, cell: str) -> dict[str, str]:
+    told, png = _shown_by(at.edition.notebook(notebook), cell)
+    figure, page = told["figure"], at.address(f"chapters/{notebook}")
+    return {
+        "picture": at.picture(f"gallery-{notebook}-{cell}.png", png),
+        "alt": told.get("image", {}).get("alt", figure["caption"]),
+        "caption": figure["caption"],
+        "title": at.edition.title(notebook),
+        "link": f"{page}#{figure['name']}" if figure.get("name") else page,
+    }
 
 
 def table_of_claims(at: Place) -> tuple[str, dict]:
@@ -159,9 +188,13 @@ def by_report(at: Place) -> tuple[str, dict]:
     return "by_report.html.j2", values
 
 
-def verdicts(_: Place) -> tuple[str, dict]:
-    """Every verdict with its badge and meaning."""
-    return "verdicts.html.j2", {"verdicts": list(Verdict)}
+def verdicts(at: Place) -> tuple[str, dict]:
+    """Every verdict with its badge, its meaning and an example, one of the findings if it can be."""
+    chosen = [finding.row for finding in scoreboard.findings(at.edition.rows, root() / "book" / "findings.yml")]
+    such = {}
+    for row in [*chosen, *at.edition.rows]:
+        such.setdefault(row.verdict, row)
+    return "verdicts.html.j2", {"verdicts": list(Verdict), "such": such, "link": at.link}
 
 
 def report_title(_: Place, report: str) -> tuple[str, dict]:
@@ -212,6 +245,7 @@ PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "picture": picture,
     "state": state,
     "highlights": highlights,
+    "gallery": gallery,
     "scoreboard": table_of_claims,
     "by-report": by_report,
     "accuracies": accuracies,
