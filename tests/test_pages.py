@@ -12,7 +12,7 @@ from html import unescape
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -353,6 +353,52 @@ def test_the_scoreboards_filters_hide_rows_and_bring_them_back(tab, address):
     assert visible() == 0
     tab.get_by_role("button", name="Show all").click()
     assert visible() == total and "?" not in tab.url
+
+
+#: What a reader may ask the search, and the page that should come first, behind at most an entry of the glossary.
+QUESTIONS = {
+    "does dropout help": "compare",
+    "best CIFAR-10 accuracy": "compare",
+    "what helps": "compare",
+    "dropout": "rdfia_cd_q29_dropout_batchnorm",
+    "batch normalisation": "rdfia_cd_q29_dropout_batchnorm",
+    "vanishing gradients": "hw3_q1_vanishing_gradients",
+    "L1 and L2 regularisation": "hw3_q2_regularisation",
+    "Gurmukhi digits": "hw3_q2_regularisation",
+    "t-SNE map": "a1_q2_3_tsne",
+    "triplet loss": "a1_q2_1_triplet_encoder",
+    "frozen embeddings": "a1_q2_4_softmax_on_embeddings",
+    "softmax regression": "a1_q1_softmax_regression",
+    "Network B": "a1_q2_5_network_b",
+    "learning rate schedule": "rdfia_cd_q26_schedules",
+    "momentum": "rdfia_cd_q26_schedules",
+    "data augmentation": "rdfia_cd_q22_augmentation",
+    "ZCA whitening": "rdfia_cd_q19_standardization",
+    "standardisation": "rdfia_cd_q19_standardization",
+    "receptive field": "rdfia_cd_q1_theory",
+    "overfitting": "rdfia_cd_q13_baseline_cnn",
+    "support vector machine kernel": "rdfia_ab_svm",
+    "AlexNet features": "a3_q4_alexnet_features",
+    "network that never learned": "a3_q4_alexnet_features",
+    "hidden units letters": "a3_q3_ocr_letters",
+    "MNIST from scratch": "a3_q2_mnist_from_scratch",
+    "mixing weights": "nndl_t6_mixing_weights",
+    "Slurm cluster": "rerun",
+}
+
+
+def test_the_search_finds_the_right_page_first(browser, address):
+    context = browser.new_context()
+    page, wrong = context.new_page(), {}
+    for question, wanted in QUESTIONS.items():
+        page.goto(f"{address}/search.html?q={quote(question)}")
+        page.wait_for_function("/found|did not match/.test(document.querySelector('#search-results').innerText)")
+        links = page.eval_on_selector_all("ul.search li > a", "all => all.map(a => a.getAttribute('href'))")
+        first = next((link for link in links if not link.startswith("glossary.html#")), "nothing")
+        if Path(urlsplit(first).path).stem != wanted:
+            wrong[question] = links[:3]
+    context.close()
+    assert not wrong
 
 
 def test_without_scripts_the_whole_scoreboard_shows(browser, address):

@@ -12,13 +12,14 @@ var Scorer = {
   // The words asked for, without their endings.
   stems: (new URLSearchParams(location.search).get("q") || "").toLowerCase().split(/[^\p{L}\p{N}]+/u)
     .filter((word) => word.length > 1)
-    .map((word) => word.slice(0, Math.max(4, word.length - 3))),
+    .map((word) => word.slice(0, Math.max(4, word.length - 4))),
 
   score([page, title, anchor, description, score]) {
     if (score >= 100) return score; // a term of the glossary
+    if (/^(api|bibliography|trainings|benchmarks)/.test(page)) return score - 25;
     const words = title.toLowerCase().split(/[^\p{L}\p{N}]+/u);
     const hits = Scorer.stems.filter((stem) => words.some((word) => word.startsWith(stem))).length;
-    const kind = page.startsWith("chapters/") ? 3 : /^(api|bibliography|trainings|benchmarks)/.test(page) ? -10 : 0;
+    const kind = page === "compare" ? 7 : page.startsWith("chapters/") ? 3 : 0;
     return score + kind + 12 * hits;
   },
 };
