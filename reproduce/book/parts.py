@@ -89,10 +89,12 @@ def state(at: Place) -> tuple[str, dict]:
     }
 
 
-def highlights(at: Place) -> tuple[str, dict]:
-    """The findings that were chosen by hand, each with the figure that shows it."""
+def highlights(at: Place, report: str = "") -> tuple[str, dict]:
+    """The findings that were chosen by hand, each with the figure that shows it; of one report, or of all."""
     chosen = []
     for finding in scoreboard.findings(at.edition.rows, root() / "book" / "findings.yml"):
+        if report not in ("", finding.row.claim.report):
+            continue
         picture = figure_of(at.edition.notebook(finding.row.claim.notebook), finding.cell) if finding.cell else None
         name = f"finding-{finding.row.claim.id.replace('.', '-')}.png"
         chosen.append({"finding": finding, "picture": at.picture(name, picture) if picture else ""})
