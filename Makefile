@@ -12,10 +12,11 @@ DEV := .venv/.dev
 NOTEBOOKS = $(wildcard $(shell sed -n 's|.*file: chapters/\(.*\)|notebooks/\1.ipynb|p' _toc.yml))
 CODE = benchmarks cifar_utils reproduce tests $(NOTEBOOKS)
 
-.PHONY: help book reproduce test test-slurm bench lint publish readme clean
+.PHONY: help book pdf reproduce test test-slurm bench lint publish readme clean
 
 help:
 	@echo "make book                       render the published chapters into _build/html"
+	@echo "make pdf                        the same as one file, _build/html/five-reports-rerun.pdf; needs Chromium"
 	@echo "make reproduce PROFILE=smoke    execute every notebook, render these runs into _build/PROFILE"
 	@echo "     PROFILE=quick|full         real data on two CPU cores | on one GPU; ONLY=notebook for one"
 	@echo "make test                       unit tests and every notebook at its defaults"
@@ -40,6 +41,9 @@ $(DEV): $(READY) requirements-dev.txt
 
 book: $(READY)
 	@$(BIN)/python -m reproduce book
+
+pdf: $(READY)
+	@$(BIN)/python -m reproduce book --pdf
 
 # A notebook that fails does not keep the others, or the book of the others, from being made.
 reproduce: $(READY)

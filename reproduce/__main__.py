@@ -123,9 +123,14 @@ def _publish(args) -> None:
 
 def _book(args) -> None:
     from .book import build as book
+    from .book import pdf
 
+    if args.pdf:
+        os.environ[pdf.LINKED] = "1"
     index = book.build_profile(args.profile) if args.profile else book.build_published()
-    print(f"Open {index.relative_to(root())} in a browser.")
+    print(f"Open {index.relative_to(root())} in a browser.", flush=True)
+    if args.pdf:
+        print(f"Printed into {pdf.write(index.parent).relative_to(root())}.")
 
 
 def _readme(args) -> None:
@@ -189,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
 
     book = sub.add_parser("book", help="render the published chapters, or the runs of a profile")
     book.add_argument("--profile", help="render runs/PROFILE into _build/PROFILE instead")
+    book.add_argument("--pdf", action="store_true", help="print it into one file as well, linked from the first page")
     book.set_defaults(call=_book)
 
     sub.add_parser("readme", help="write the table of results into README.md").set_defaults(call=_readme)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ..cards import Row
 from ..ledger import load_reports
 from ..params import PROFILES
 from ..verdict import Verdict
-from . import benchmarks, comparison, hero, scoreboard, trainings_page
+from . import benchmarks, comparison, hero, pdf, scoreboard, trainings_page
 from .edition import Edition
 
 #: What a profile ran on, in a few words.
@@ -87,6 +88,11 @@ def state(at: Place) -> tuple[str, dict]:
         "at": [f"{n} at profile `{profile}` ({EFFORT[profile]})" for profile, n in by.items() if n],
         "latest": max((record["started"][:10] for record in records), default=""),
     }
+
+
+def pdf_link(_: Place) -> tuple[str, dict]:
+    """A link to the book in one file, where that is being made."""
+    return "pdf_link.html.j2", {"file": pdf.FILE if os.environ.get(pdf.LINKED) else ""}
 
 
 def highlights(at: Place, report: str = "") -> tuple[str, dict]:
@@ -246,6 +252,7 @@ PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "tiles": tiles,
     "picture": picture,
     "state": state,
+    "pdf-link": pdf_link,
     "highlights": highlights,
     "gallery": gallery,
     "scoreboard": table_of_claims,
