@@ -44,7 +44,8 @@ class Status:
 
     Attributes:
         job: the training.
-        state: `there`, `to compare` (made by other code, whose first steps are replayed), `begun` or `missing`.
+        state: `there`, `to compare` (made by other code, whose first steps are replayed), `begun` (also where a
+            shorter one is there that it goes on from) or `missing`.
         seconds: what it will take here; 0 where it is there.
     """
 
@@ -67,6 +68,8 @@ def states(jobs: Iterable[Job], speeds: Speeds) -> list[Status]:
         state = "to compare" if training else "begun" if begun else "missing"
         # code was changed since: mostly without a consequence, which its first steps will show
         share = min(1.0, one.FIRST_STEPS / steps(job.recipe)) if training else 1.0
+        if not training and (shorter := kept.shorter(job.recipe, job.seed)):
+            state, share = "begun", 1 - len(shorter[-1]["history"]["train_loss"]) / (job.recipe.epochs or 1)
         found.append(Status(job, state, share * speeds.seconds(job.recipe)))
     return found
 

@@ -218,6 +218,18 @@ def test_without_time_to_measure_a_speed_is_that_of_what_is_alike(project, monke
     assert kept.seconds(job.recipe) == pytest.approx(2 * 0.02 * queue.steps(job.recipe))
 
 
+def test_what_a_shorter_training_has_done_needs_no_time(project):
+    folder = project(epochs=4)
+    jobs = trainings.plan(NAME, "smoke")[0]
+    kept = Store(folder / "runs/trainings")
+    alone = queue.states(jobs, queue.Speeds(kept))[0]
+    kept.get(jobs[0].recipe.but(epochs=3), jobs[0].seed)
+    begun, *others = queue.states(jobs, queue.Speeds(kept))
+    whole = queue.Speeds(kept).seconds(jobs[0].recipe)
+    assert (alone.state, begun.state) == ("missing", "begun") and {s.state for s in others} == {"missing"}
+    assert begun.seconds == pytest.approx(whole / 4)
+
+
 def test_only_long_trainings_that_are_not_there_are_jobs_of_their_own(project, capsys):
     folder = project()
     jobs = [job.key for job in trainings.plan(NAME, "smoke")[0]]

@@ -118,7 +118,10 @@ def test_a_store_is_read_once_for_many_trainings_and_again_for_what_another_proc
 
 def test_a_longer_training_goes_on_from_the_shorter_one(store, tmp_path, monkeypatch):
     whole = copy_of(store, tmp_path).get(BASE.but(epochs=6), 0)
+    store.get(BASE.but(epochs=1), 0)
     store.get(BASE, 0)
+    assert [len(record["history"]["train_loss"]) for record in store.shorter(BASE.but(epochs=6), 0)] == [1, 3]
+    assert store.shorter(BASE.but(epochs=1), 0) == store.shorter(BASE.but(epochs=6), 1) == []
     seen, fit = [], one.fit
     monkeypatch.setattr(one, "fit", lambda *a, **k: seen.append(k["checkpoint"].exists()) or fit(*a, **k))
     longer = store.get(BASE.but(epochs=6), 0)

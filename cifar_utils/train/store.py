@@ -261,18 +261,22 @@ class Store:
 
     def _continue_a_shorter(self, recipe: Recipe, seed: int, state: Path) -> None:
         """Begin where the longest shorter training of the same stem, code and arithmetic ended."""
-        if state.exists() or not recipe.epochs:
+        if state.exists():
             return
-        best = None
-        for record in self._by_stem().get((recipe.stem, seed), ()):
-            same, length = record.get("state") == state.name, len(record["history"]["train_loss"])
-            theirs = self.folder(record["key"]) / state.name
-            if same and length < recipe.epochs and theirs.exists() and (best is None or length > best[0]):
-                best = length, theirs
-        if best:
+        shorter = [record for record in self.shorter(recipe, seed) if record["state"] == state.name]
+        if shorter:
             state.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(best[1], state.with_suffix(".copy"))
+            shutil.copyfile(self.folder(shorter[-1]["key"]) / state.name, state.with_suffix(".copy"))
             os.replace(state.with_suffix(".copy"), state)
+
+    def shorter(self, recipe: Recipe, seed: int) -> list[dict]:
+        """Return the records of trainings whose ends a longer one may begin from, the longest last."""
+        if not recipe.epochs:
+            return []
+        length = lambda record: len(record["history"]["train_loss"])  # noqa: E731
+        alike = self._by_stem().get((recipe.stem, seed), ())
+        there = [r for r in alike if r.get("state") and (self.folder(r["key"]) / r["state"]).exists()]
+        return sorted((record for record in there if length(record) < recipe.epochs), key=length)
 
     def verify(self, found: Training) -> bool:
         """Replay the first steps of a training with today's code; note in its record if the losses are the same.
