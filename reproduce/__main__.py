@@ -134,9 +134,13 @@ def _book(args) -> None:
 
 
 def _readme(args) -> None:
-    from .book import scoreboard
+    from .book import hero, scoreboard
+    from .record import write_text
 
-    scoreboard.update_readme(root() / "README.md", root() / "results")
+    results = root() / "results"
+    scoreboard.update_readme(root() / "README.md", results)
+    picture = hero.alone(scoreboard.rows(scoreboard.read_records(results)))
+    write_text(root() / "book" / "_static" / "accuracies.svg", picture)
 
 
 def _store(args) -> None:
@@ -197,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     book.add_argument("--pdf", action="store_true", help="print it into one file as well, linked from the first page")
     book.set_defaults(call=_book)
 
-    sub.add_parser("readme", help="write the table of results into README.md").set_defaults(call=_readme)
+    sub.add_parser("readme", help="write the table and the picture of results for README.md").set_defaults(
+        call=_readme
+    )
     store = sub.add_parser("store", help="store the outputs that nbval compares in the source notebooks")
     store.add_argument("names", nargs="*", help="notebooks; all by default")
     store.set_defaults(call=_store)

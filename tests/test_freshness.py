@@ -11,7 +11,7 @@ from cifar_utils.paths import root
 from cifar_utils.train import training as one
 from cifar_utils.train.records import read_record
 from reproduce import freshness, ledger, versions
-from reproduce.book import parts, scoreboard
+from reproduce.book import hero, parts, scoreboard
 from reproduce.record import code_files, code_fingerprint
 
 NAME = "a1_q1_test"
@@ -131,6 +131,11 @@ def test_the_readmes_table_and_sentence_are_of_the_results():
     text = (root() / "README.md").read_text(encoding="utf-8")
     between = lambda name: re.search(rf"<!-- {name}:begin -->\n(.*)\n<!-- {name}:end -->", text, re.DOTALL)[1]  # noqa: E731
     assert between("results") == scoreboard.readme_table(root() / "results"), "make readme"
+    index = (root() / "book/index.md").read_text(encoding="utf-8")
+    opening = index[index.index("Five students") : index.index("they saw.")]
+    assert opening in text, "README and first page open with the same words"
+    picture = (root() / "book/_static/accuracies.svg").read_text(encoding="utf-8")
+    assert picture == hero.alone(scoreboard.rows(PUBLISHED)), "make readme"
     assert between("summary") == scoreboard.sentence(scoreboard.rows(PUBLISHED)), "make readme"
 
 

@@ -71,11 +71,9 @@ def _counted(at: Place, rows: list[Row], report: str = "") -> dict:
 
 def picture(at: Place) -> tuple[str, dict]:
     """Every accuracy that a report prints against ours."""
-    dots = hero.dots(at.edition.rows)
-    seen = {dot.verdict for dot in dots}
-    near = sum(abs(dot.reported - dot.found) <= 2 for dot in dots)
-    values = {"dots": dots, "verdicts": [v for v in Verdict if v in seen], "near": near, "link": at.link}
-    return "hero.html.j2", values
+    values = hero.values(at.edition.rows)
+    seen = {dot.verdict for dot in values["dots"]}
+    return "hero.html.j2", {**values, "verdicts": [v for v in Verdict if v in seen], "link": at.link, "style": ""}
 
 
 def state(at: Place) -> tuple[str, dict]:
