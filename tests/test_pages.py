@@ -108,8 +108,8 @@ def test_every_figure_says_what_it_shows_and_has_a_number(pages):
             alt = (image.get("alt") or "").strip()
             if not alt or FILE_NAME.fullmatch(alt):
                 poor.append(f"{name}: {image.get('src')} has alt text {alt!r}")
-        # a finding's picture stands between its title and its sentence
-        shown = [i for i in page.images if "_images/" in i["src"] and "_images/finding-" not in i["src"]]
+        # a finding's picture stands between its title and its sentence, one of the gallery above its caption
+        shown = [i for i in page.images if re.search("_images/(?!finding-|gallery-)", i["src"])]
         poor += [f"{name}: {i['src']} has no caption" for i in shown if not i["in_figure"]]
         if page.text.count('class="caption-number"') < len(shown):
             poor.append(f"{name}: {len(shown)} figures, fewer numbers")
@@ -399,6 +399,52 @@ def test_the_search_finds_the_right_page_first(browser, address):
             wrong[question] = links[:3]
     context.close()
     assert not wrong
+
+
+# ---- what a reader comes for ----
+
+
+def test_the_best_accuracy_and_its_command_are_one_click_away(tab, address):
+    tab.goto(f"{address}/index.html")
+    tab.locator(".cu-next a[href='compare.html']").click()
+    tab.wait_for_url("**/compare.html")
+    best = tab.locator("h3:has-text('ten classes') + .cu-scroll tbody tr").first
+    said = best.inner_text()
+    assert re.search(r"\d\d\.\d \[\d\d\.\d, \d\d\.\d\] %", said) and "reproduce run a3_q4_alexnet_features" in said
+    values = tab.locator("h3:has-text('ten classes') + .cu-scroll tbody td:nth-child(2)").all_inner_texts()
+    numbers = [float(re.search(r"[\d.]+", value)[0]) for value in values]
+    assert numbers == sorted(numbers, reverse=True) and len(numbers) > 5
+
+
+def test_whether_dropout_helps_stands_on_one_screen(tab, address):
+    tab.goto(f"{address}/compare.html#what-helps")
+    group = tab.locator("tbody:has(th:text-is('Dropout'))")
+    group.scroll_into_view_if_needed()
+    box = group.bounding_box()
+    assert box["height"] < tab.viewport_size["height"]
+    effects = group.locator(".cu-badge").all_inner_texts()
+    assert len(effects) >= 2 and set(effects) <= {"helps", "hurts", "cannot tell"}
+
+
+def test_how_the_reports_fared_stands_on_one_screen_and_adds_up(tab, address):
+    tab.goto(f"{address}/compare.html")
+    table = tab.locator(".cu-matrix").first
+    assert table.bounding_box()["y"] + table.bounding_box()["height"] < tab.viewport_size["height"] * 1.2
+    cells = table.locator("tbody tr").evaluate_all(
+        "all => all.map(r => [...r.cells].slice(1).map(c => +c.innerText))"
+    )
+    *verdicts, everything = cells
+    assert [sum(column) for column in zip(*verdicts, strict=True)] == everything
+    assert sum(everything[:-1]) == everything[-1]
+
+
+def test_what_was_wrong_about_alexnet_is_one_click_from_the_scoreboard(tab, address):
+    tab.goto(f"{address}/scoreboard.html?find=alexnet")
+    row = tab.locator("#cu-scoreboard tbody tr:visible").first
+    row.locator("a").first.click()
+    tab.wait_for_url("**/a3_q4_alexnet_features.html#claim-*")
+    short = tab.locator(".cu-short").inner_text() if tab.locator(".cu-short").count() else ""
+    assert "divides it by itself" in short or "an earlier version" in tab.locator("article").inner_text()
 
 
 def test_without_scripts_the_whole_scoreboard_shows(browser, address):

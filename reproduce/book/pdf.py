@@ -19,7 +19,7 @@ from cifar_utils.paths import root, toc_files
 FILE, LINKED = "five-reports-rerun.pdf", "CIFAR_UTILS_PDF"
 
 #: Pages that nobody would read on paper: tables to search, and the reference of the code.
-LEFT_OUT = ("scoreboard", "trainings", "api")
+LEFT_OUT = ("scoreboard", "trainings", "api", "changes")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
