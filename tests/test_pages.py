@@ -406,7 +406,7 @@ def test_the_search_finds_the_right_page_first(browser, address):
 
 def test_the_best_accuracy_and_its_command_are_one_click_away(tab, address):
     tab.goto(f"{address}/index.html")
-    tab.locator(".cu-next a[href='compare.html']").click()
+    tab.locator(".cu-next .sd-card:has(a[href='compare.html'])").click()
     tab.wait_for_url("**/compare.html")
     best = tab.locator("h3:has-text('ten classes') + .cu-scroll tbody tr").first
     said = best.inner_text()
