@@ -66,7 +66,15 @@ def copy(tmp_path, monkeypatch):
     kept = shutil.ignore_patterns("__pycache__", "chapters", "vendor")
     for folder in ("notebooks", "params", "claims", "cifar_utils", "reproduce", "book", "tests"):
         shutil.copytree(HERE / folder, tmp_path / folder, ignore=kept)
-    for file in ("README.md", "CONTRIBUTING.md", "_toc.yml", "_config.yml", "pyproject.toml", "Makefile"):
+    for file in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "_toc.yml",
+        "_config.yml",
+        "pyproject.toml",
+        "Makefile",
+    ):
         shutil.copy(HERE / file, tmp_path)
     monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
