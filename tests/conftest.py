@@ -14,6 +14,7 @@ import torch
 from cifar_utils.data.sets import Split
 from cifar_utils.files import DATASETS
 from reproduce import ledger
+from reproduce.book.pdf import BROWSERS
 
 matplotlib.use("Agg")
 
@@ -57,9 +58,8 @@ def _quiet_globals():
 def browser():
     """One Chromium for all tests of a process: Playwright cannot be started a second time beside the first."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     with playwright.sync_playwright() as p:
-        path = next(filter(None, map(shutil.which, names)), None) or p.chromium.executable_path
+        path = next(filter(None, map(shutil.which, BROWSERS)), None) or p.chromium.executable_path
         if not path or not Path(path).exists():
             pytest.skip("no Chromium on this machine; the checks of the HTML itself have run")
         instance = p.chromium.launch(
