@@ -100,7 +100,7 @@ def _trainings(args) -> int | None:
         names = rest or chapters()
         if args.key:
             return queue.work_on(args.profile, names, args.key)
-        left = queue.work(args.profile, names, args.time_budget)
+        left = queue.work(args.profile, names, args.time_budget, args.workers)
         if left is not None:
             print(f"{left} training{'s' * (left > 1)} left." if left else "All are there.")
     else:
@@ -183,6 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     trainings.add_argument("--profile", default="quick", help="whose parameters: smoke, quick (default) or full")
     trainings.add_argument("--time-budget", type=_positive, metavar="SECONDS", help="with run: stop after so long")
     trainings.add_argument("--nice", action="store_true", help="with run: give way to everything else")
+    trainings.add_argument(
+        "--workers", type=_at_least_one, default=1, metavar="N", help="with run: train so many side by side"
+    )
     trainings.add_argument("--key", help="with run: only this training; waits where another process is at it")
     trainings.add_argument(
         "--threads", type=_at_least_one, metavar="N", help="with run: CPU threads, as for a notebook"

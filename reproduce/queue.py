@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,7 +220,7 @@ def own_jobs(profile: str, names: Sequence[str], least: float = OWN_JOB) -> dict
     return found
 
 
-def work(profile: str, names: Sequence[str], budget: float | None = None) -> int | None:
+def work(profile: str, names: Sequence[str], budget: float | None = None, workers: int = 1) -> int | None:
     """Train what the chapters need and is not there, until it is done or the time is up.
 
     Safe to kill at any moment, and to start twice: a training goes on from its last epoch, and what another process
@@ -229,6 +230,7 @@ def work(profile: str, names: Sequence[str], budget: float | None = None) -> int
         profile: whose parameters.
         names: chapters.
         budget: seconds.
+        workers: processes that train side by side: small networks leave most of a GPU, or of many cores, idle.
 
     Returns:
         How many are left; None where the time was up before that was known.
@@ -237,7 +239,7 @@ def work(profile: str, names: Sequence[str], budget: float | None = None) -> int
         ParameterError: no such chapter, or its recipes cannot be read.
         RunError: at least one training failed; named, after all others.
     """
-    kept, failed = store(pick_device("auto")), []
+    failed: list[str] = []
     tried: set[str] = set()
     done: set[str] = set()
     left: list[Status] | None = None
@@ -245,16 +247,28 @@ def work(profile: str, names: Sequence[str], budget: float | None = None) -> int
         try:
             left = in_order(profile, names)
             while todo := {s.job.key: s for s in left if s.job.key not in tried}:
-                for pairs in one.together([(status.job.recipe, status.job.seed) for status in todo.values()]):
-                    group = [todo[recipe.key(seed)] for recipe, seed in pairs]
-                    tried |= {status.job.key for status in group}
-                    done |= _train(kept, group, failed)
+                together = one.together([(status.job.recipe, status.job.seed) for status in todo.values()])
+                tried |= set(todo)
+                for keys, errors in _side_by_side(
+                    [[todo[recipe.key(seed)] for recipe, seed in pairs] for pairs in together], workers
+                ):
+                    done |= keys
+                    failed += errors
                 left = in_order(profile, names)  # what came out may decide what else is to be trained
         except TimeUp:
             print("The time is up; the next call goes on from the last epochs saved.", flush=True)
     if failed:
         raise RunError(f"{len(failed)} training{'s' * (len(failed) > 1)} failed: " + "; ".join(failed))
     return None if left is None else len({status.job.key for status in left} - done)
+
+
+def _side_by_side(groups: Sequence[Sequence[Status]], workers: int) -> Iterator[tuple[set[str], list[str]]]:
+    """Train groups, each in one of so many processes; yield what `_train` returns, as each is done."""
+    if workers == 1 or len(groups) == 1:
+        yield from map(_train, groups)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(groups)), know_own_parts) as pool:
+        yield from pool.imap_unordered(_train, groups)
 
 
 def work_on(profile: str, names: Sequence[str], key: str) -> None:
@@ -281,23 +295,26 @@ def _label(jobs: Sequence[Job]) -> str:
     return f"{job.chapter}, {job.arm}, seed {job.seed} ({job.key}){more}"
 
 
-def _train(kept: Store, group: Sequence[Status], failed: list[str]) -> set[str]:
-    """Train what a loop can train at once, one training for most loops; return the keys of what is there now."""
+def _train(group: Sequence[Status]) -> tuple[set[str], list[str]]:
+    """Train what a loop can train at once, one training for most loops; return the keys of what is there, and errors.
+
+    What another process is at is neither.
+    """
     label, seconds = _label([status.job for status in group]), sum(status.seconds for status in group)
     print(f"{label}: about {recipes.duration(seconds)}", flush=True)
     pairs = [(status.job.recipe, status.job.seed) for status in group]
     weights, scores = (any(getattr(status.job, need) for status in group) for need in ("weights", "scores"))
     try:
+        kept = store(pick_device("auto"))
         found = kept.get_many(pairs, weights=weights, scores=scores, wait=False)
     except CifarUtilsError as error:
-        failed.append(f"{label}: {error}")
-        return set()
+        return set(), [f"{label}: {error}"]
     done = {recipe.key(seed): each for (recipe, seed), each in zip(pairs, found, strict=True) if each}
     told = [recipes.duration(sum(each.seconds for each in done.values()))] if done else []
     if elsewhere := len(pairs) - len(done):
         told.append(f"another process is at {'it' if len(pairs) == 1 else elsewhere}")
     print(f"{label}: {', '.join(told)}", flush=True)
-    return set(done)
+    return set(done), []
 
 
 @contextmanager

@@ -283,26 +283,31 @@ def test_the_buttons_for_chapters_and_contents_open_them(browser, address, width
 
 
 def test_an_address_with_a_filter_opens_without_complaint(tab, address):
+    from playwright.sync_api import expect
+
     for page, row in (("scoreboard", "#cu-scoreboard tbody tr"), ("trainings", "#cu-trainings tbody tr")):
         tab.goto(f"{address}/{page}.html")
+        tab.wait_for_load_state("networkidle")
         everything = tab.locator(f"{row}:visible").count()
         tab.get_by_role("searchbox", name=re.compile("Search (claims|trainings)")).fill("dropout")
         some = tab.locator(f"{row}:visible").count()
         assert 0 < some < everything and "find=dropout" in tab.url
         tab.reload()
-        assert tab.locator(f"{row}:visible").count() == some
+        expect(tab.locator(f"{row}:visible")).to_have_count(some)  # waits for the script of the page
         tab.wait_for_load_state("networkidle")  # what is cut off by leaving would count as failed
     assert not tab.trouble
 
 
 def test_a_reports_tiles_lead_to_that_reports_claims(tab, address):
+    from playwright.sync_api import expect
+
     tab.goto(f"{address}/reports/a1.html")
     tile = tab.locator(".cu-tile").first
     wanted = int(tile.locator("b").inner_text())
     tile.click()
     tab.locator("#cu-scoreboard").wait_for()
     rows = tab.locator("#cu-scoreboard tbody tr:visible")
-    assert rows.count() == wanted
+    expect(rows).to_have_count(wanted)  # waits for the script of the page
     assert set(rows.evaluate_all("all => all.map(r => r.dataset.report)")) == {"a1"}
 
 
