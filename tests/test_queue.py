@@ -131,6 +131,25 @@ def test_a_killed_queue_goes_on_to_the_numbers_of_one_that_nobody_disturbed(proj
     assert all(after[key] == before[key] for key in before), "what was there was not trained again"
 
 
+def test_trainings_side_by_side_give_the_numbers_of_one_after_another(project, capfd):
+    undisturbed = project(2, "undisturbed")
+    assert main(RUN) == 0
+    folder = project(2, "side by side")
+    assert main([*RUN, "--workers", "2"]) == 0
+    assert numbers(folder) == numbers(undisturbed) and len(numbers(folder)) == 3
+    assert "All are there." in capfd.readouterr().out
+
+
+def test_what_fails_in_one_of_several_processes_is_told_after_the_others(project, capfd):
+    folder = project(2)
+    path = folder / f"notebooks/{NAME}.ipynb"
+    content = json.loads(path.read_text())
+    content["cells"][2]["source"] = RECIPES + 'run.train(base.but(model="no such network"))'
+    path.write_text(json.dumps(content))
+    assert main([*RUN, "--workers", "2"]) == 1
+    assert len(numbers(folder)) == 3 and "no such network" in capfd.readouterr().err
+
+
 def test_two_queues_at_once_train_everything_once(project, tmp_path):
     undisturbed = project(60, "undisturbed")
     assert main(RUN) == 0
