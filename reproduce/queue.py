@@ -116,8 +116,9 @@ class Speeds:
             seconds(1)  # loads data, compiles, and asks for memory
             began = time.perf_counter()
             per_step = seconds(1)
-            if time.perf_counter() - began < SLOW:  # what happens once, at the first step, does not count
-                per_step = max(seconds(4) - per_step, 1e-6) / 3
+            more = min(4, steps(short))  # some schedules end with the training
+            if time.perf_counter() - began < SLOW and more > 1:  # what happens once, at the start, does not count
+                per_step = max(seconds(more) - per_step, 1e-6) / (more - 1)
             self.left -= time.perf_counter() - began
         except CifarUtilsError:
             return self._guessed(recipe)
