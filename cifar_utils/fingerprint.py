@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent
 #: Files that decide no number: what errors say, and where files lie (`files/catalogue.py` has the sums of theirs).
 #:
 #: :meta hide-value:
-NEUTRAL = {"errors.py", "paths.py", "files/fetch.py", "files/sources.py", "files/tensor_files.py"}
+NEUTRAL = {"errors.py", "fingerprint.py", "paths.py", "files/fetch.py", "files/sources.py", "files/tensor_files.py"}
 
 #: The package's texts as this process began: the code that it runs, whatever is written meanwhile.
 _TEXTS = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
@@ -151,4 +151,21 @@ def meaning(source: str) -> str:
             match node.body:
                 case [ast.Expr(value=ast.Constant(value=str())), *rest]:
                     node.body = rest
-    return ast.dump(tree)
+    return _written(tree)
+
+
+def _written(node) -> str:
+    """Return a syntax tree as `ast.dump` writes it in Python 3.11; later ones have other fields and defaults."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_written, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.JoinedStr):  # from Python 3.12 on a format in braces ends with an empty text
+        node.values = [part for part in node.values if getattr(part, "value", None) != ""]
+    kind, told = type(node), []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        optional = value is None and getattr(kind, name, ...) is None
+        if not optional and not (name == "type_params" and not value):  # of Python 3.12 on
+            told.append(f"{name}={_written(value)}")
+    return f"{kind.__name__}({', '.join(told)})"
