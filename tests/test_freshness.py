@@ -20,6 +20,29 @@ TEXT = {"cell_type": "markdown", "metadata": {}, "source": ["A sentence."]}
 CELLS = ("from cifar_utils.used import f", "x = f(1)", "print(x)")
 
 
+WRITTEN = (
+    "Module(body=[ClassDef(name='Shape', bases=[Name(id='Base', ctx=Load())], keywords=[], body=[Fun"
+    "ctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='self'), arg(arg='x'), arg(arg="
+    "'y')], kwonlyargs=[], kw_defaults=[], defaults=[Constant(value=None)]), body=[Return(value=Join"
+    "edStr(values=[FormattedValue(value=Name(id='x', ctx=Load()), conversion=-1, format_spec=JoinedS"
+    "tr(values=[FormattedValue(value=IfExp(test=Name(id='y', ctx=Load()), body=Constant(value='+'), "
+    "orelse=Constant(value='')), conversion=-1), Constant(value='.1f')])), Constant(value=' of '), F"
+    "ormattedValue(value=Call(func=Attribute(value=Constant(value=', '), attr='join', ctx=Load()), a"
+    "rgs=[List(elts=[Constant(value='')], ctx=Load())], keywords=[]), conversion=-1)]))], decorator_"
+    "list=[])], decorator_list=[])], type_ignores=[])"
+)
+SHAPE = """class Shape(Base):
+    \'\'\'Docstring.\'\'\'
+    def f(self, x: int, y=None) -> str:
+        return f"{x:{'+' if y else ''}.1f} of {', '.join([''])}"
+"""
+
+
+def test_code_has_the_same_sum_under_every_version_of_python():
+    # as `ast.dump` of Python 3.11 writes it: a record of a GPU machine with Python 3.12 counts on a laptop with 3.11
+    assert fingerprint.meaning(SHAPE) == WRITTEN
+
+
 @pytest.fixture
 def run(project):
     """The record of a run of a small project, as it was left."""
@@ -72,29 +95,6 @@ def change(path, old: str, new: str) -> None:
         ("claims/a1.yml", "The accuracy is 38 %", "An accuracy of 38 %"),
     ],
 )  # fmt: skip
-WRITTEN = (
-    "Module(body=[ClassDef(name='Shape', bases=[Name(id='Base', ctx=Load())], keywords=[], body=[Fun"
-    "ctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='self'), arg(arg='x'), arg(arg="
-    "'y')], kwonlyargs=[], kw_defaults=[], defaults=[Constant(value=None)]), body=[Return(value=Join"
-    "edStr(values=[FormattedValue(value=Name(id='x', ctx=Load()), conversion=-1, format_spec=JoinedS"
-    "tr(values=[FormattedValue(value=IfExp(test=Name(id='y', ctx=Load()), body=Constant(value='+'), "
-    "orelse=Constant(value='')), conversion=-1), Constant(value='.1f')])), Constant(value=' of '), F"
-    "ormattedValue(value=Call(func=Attribute(value=Constant(value=', '), attr='join', ctx=Load()), a"
-    "rgs=[List(elts=[Constant(value='')], ctx=Load())], keywords=[]), conversion=-1)]))], decorator_"
-    'list=[])], decorator_list=[])], type_ignores=[])'
-)
-SHAPE = """class Shape(Base):
-    \'\'\'Docstring.\'\'\'
-    def f(self, x: int, y=None) -> str:
-        return f"{x:{'+' if y else ''}.1f} of {', '.join([''])}"
-"""
-
-
-def test_code_has_the_same_sum_under_every_version_of_python():
-    # as `ast.dump` of Python 3.11 writes it: a record of a GPU machine with Python 3.12 counts on a laptop with 3.11
-    assert fingerprint.meaning(SHAPE) == WRITTEN
-
-
 def test_words_layout_other_code_and_changed_claims_rerun_nothing(project, run, file, old, new):
     change(project / file, old, new)
     assert freshness.why_stale(run) == ""
