@@ -56,11 +56,15 @@ def show_found(claim: Claim, found: dict | Measurement) -> str:
         return _show_along(claim, m)
     if m.value is None:
         return "diverged"
-    if m.low is None:
-        return show(m.value, claim.unit)
-    value, low, high = (show(v, claim.unit, like=m.value).removesuffix(claim.unit).strip() for v in
-                        (m.value, m.low, m.high))  # fmt: skip
-    return f"{value} [{low}, {high}] {claim.unit}".strip()
+    return show_interval(m.value, m.low, m.high, claim.unit)
+
+
+def show_interval(value: float | None, low: float | None, high: float | None, unit: str = "") -> str:
+    """Return a mean with its interval, where it has one, as text: `69.3 [68.1, 70.5] %`."""
+    if low is None or value is None:
+        return show(value, unit)
+    each = (show(v, unit, like=value).removesuffix(unit).strip() for v in (value, low, high))
+    return "{} [{}, {}] {}".format(*each, unit).strip()
 
 
 def _show_along(claim: Claim, found: Measurement) -> str:

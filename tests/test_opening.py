@@ -22,7 +22,7 @@ RECORD = {
     "sample": False, "started": "2026-11-21 10:00 UTC", "duration_s": 90.0, "parameters": {"seeds": 3},
     "data": {}, "environment": {"commit": "0123456789", "device": "CPU", "torch": "2", "python": "3"},
 }  # fmt: skip
-ABOUT = Facts({Verdict.REPRODUCED: 3}, 7, "python -m reproduce run x", "Cited so.")
+ABOUT = Facts({Verdict.REPRODUCED: 3}, 7, "python -m reproduce run x", "Cited so.", "12: 2 h on a GPU")
 
 
 def code(cell_id, source, *outputs, tags=()):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .. import cards, versions
 from ..cards import Row
 from ..verdict import Verdict
+from . import cost
 from .scoreboard import counts
 
 #: Words that a reader takes in a minute.
@@ -29,12 +30,14 @@ class Facts:
         minutes: to read its text.
         rerun: the command that makes the page again.
         citation: how to cite it.
+        trainings: how many it stands on, where they ran and for how long; empty where it has none.
     """
 
     verdicts: dict[Verdict, int]
     minutes: int
     rerun: str
     citation: str
+    trainings: str
 
 
 def facts(executed: dict, record: dict, rows: list[Row]) -> Facts:
@@ -48,6 +51,7 @@ def facts(executed: dict, record: dict, rows: list[Row]) -> Facts:
         max(1, round(words / PACE)),
         f"python -m reproduce run {record['notebook']} --profile {record['profile']}",
         f"Five Reports, Rerun. “{title}”, version of {record['started'][:10]} (commit {commit}).",
+        cost.in_words(record),
     )
 
 

@@ -18,12 +18,13 @@ from cifar_utils.paths import root
 from ..cards import Row
 from ..ledger import load_reports
 from ..params import PROFILES
+from ..recipes import duration
 from ..verdict import Verdict
-from . import benchmarks, comparison, hero, pdf, scoreboard, trainings_page
+from . import benchmarks, comparison, cost, headlines, hero, pdf, scoreboard, trainings_page
 from .edition import Edition
 
 #: What a profile ran on, in a few words.
-EFFORT = {"smoke": "sample data", "quick": "real data, two CPU cores", "full": "real data, one GPU"}
+EFFORT = {"smoke": "sample data", "quick": "real data, two CPU cores", "full": "real data, the reports' size"}
 
 #: Every kind of claim, for a reader.
 KINDS_IN_WORDS = {
@@ -91,6 +92,12 @@ def state(at: Place) -> tuple[str, dict]:
 def pdf_link(_: Place) -> tuple[str, dict]:
     """A link to the book in one file, where that is being made."""
     return "pdf_link.html.j2", {"file": pdf.FILE if os.environ.get(pdf.LINKED) else ""}
+
+
+def headline_numbers(at: Place) -> tuple[str, dict]:
+    """The numbers that each report is remembered by, beside ours."""
+    told = headlines.read(at.edition.rows, root() / "book" / "headlines.yml")
+    return "headlines.html.j2", {"headlines": told, "link": at.link}
 
 
 def highlights(at: Place, report: str = "") -> tuple[str, dict]:
@@ -257,12 +264,22 @@ def trainings(at: Place) -> tuple[str, dict]:
     return "trainings.html.j2", {"rows": rows, "summary": told, "address": at.address, "file": trainings_page.FILE}
 
 
+def what_it_cost(at: Place) -> tuple[str, dict]:
+    """What the trainings cost, by chapter and by device."""
+    rows, total = cost.by_chapter(at.edition)
+    titles = {name: at.edition.title(name) for name, _ in rows}
+    devices = sorted(total.seconds.items(), key=lambda pair: -pair[1])
+    values = {"rows": rows, "total": total, "titles": titles, "devices": devices}
+    return "cost.html.j2", {**values, "address": at.address, "duration": duration}
+
+
 #: Every directive, by its name on a page.
 PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "tiles": tiles,
     "picture": picture,
     "state": state,
     "pdf-link": pdf_link,
+    "headlines": headline_numbers,
     "highlights": highlights,
     "gallery": gallery,
     "scoreboard": table_of_claims,
@@ -276,4 +293,5 @@ PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "benchmarks": speed,
     "modules": modules,
     "trainings": trainings,
+    "cost": what_it_cost,
 }

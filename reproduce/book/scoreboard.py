@@ -17,6 +17,7 @@ from ..cards import Row, cell
 from ..ledger import load_reports
 from ..record import write_text
 from ..verdict import Verdict
+from . import headlines
 
 #: What claims are counted by: an experiment can come out either way, a formula cannot.
 GROUPS = ("experiments", "derivations and settings")
@@ -133,7 +134,10 @@ def update_readme(path: Path, results: Path) -> None:
     """
     text = path.read_text(encoding="utf-8")
     text = replace_between(text, "results", readme_table(results), path.name)
-    text = replace_between(text, "summary", sentence(rows(read_records(results))), path.name)
+    table = rows(read_records(results))
+    text = replace_between(text, "summary", sentence(table), path.name)
+    told = headlines.as_markdown(headlines.read(table, root() / "book" / "headlines.yml"))
+    text = replace_between(text, "headlines", told, path.name)
     write_text(path, text)
 
 

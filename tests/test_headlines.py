@@ -1,0 +1,70 @@
+"""The headline numbers of the README and the first page, and what the trainings cost."""
+
+import json
+
+import pytest
+
+from cifar_utils.errors import LedgerError
+from cifar_utils.paths import root
+from cifar_utils.train.records import write_record
+from reproduce.book import cost, headlines
+from reproduce.book.edition import Edition
+from reproduce.cards import Row
+from reproduce.ledger import Claim, Measurement
+from reproduce.verdict import Verdict, judge
+
+CURVE = Claim(
+    id="r.q1.curve", notebook="r_q1_one", where="Figure 1", says="It rises", kind="measured",
+    points={1: 50.0, 10: 70.0, 20: 80.0}, along="epoch", unit="%", within=2.0, because="reading the figure",
+)  # fmt: skip
+
+
+def row(points, claim=CURVE, full_scale=True):
+    found = Measurement(None, n=3, full_scale=full_scale, points=points)
+    return Row(claim, found, judge(claim, found, sample=False), "quick")
+
+
+def told(tmp_path, rows, **entry):
+    path = tmp_path / "headlines.yml"
+    path.write_text(json.dumps([{"about": "accuracy", "claim": "r.q1.curve"} | entry]))
+    return headlines.read(rows, path)
+
+
+def test_of_a_curve_the_last_place_that_was_reached_is_told(tmp_path):
+    (one,) = told(tmp_path, [row(((1, 51.0, 50.5, 51.5), (10, 60.0, 59.0, 61.0)))])
+    assert (one.reported, one.reproduced, one.note) == ("70.0 %", "60.0 [59.0, 61.0] %", "at epoch 10 of 20")
+    assert one.verdict == Verdict.DIFFERS, "that of the number told"
+    link = "[accuracy](book/chapters/r_q1_one.ipynb) (at epoch 10 of 20)"
+    line = f"| 70.0 % | {link} | 60.0 \\[59.0, 61.0\\] % | ≠ differs |"
+    assert headlines.as_markdown([one]).splitlines()[-1] == line
+    (one,) = told(tmp_path, [Row(CURVE)])
+    assert (one.reported, one.reproduced, one.verdict) == ("80.0 %", "—", Verdict.NOT_RUN)
+
+
+def test_a_headline_names_a_claim_and_nothing_else(tmp_path):
+    with pytest.raises(LedgerError, match=r"r\.q1\.other is no claim"):
+        told(tmp_path, [Row(CURVE)], claim="r.q1.other")
+    with pytest.raises(LedgerError, match="expected about and claim"):
+        told(tmp_path, [Row(CURVE)], value=80)
+
+
+def test_every_report_has_a_headline_and_none_is_typed():
+    edition = Edition()
+    shown = headlines.read(edition.rows, root() / "book" / "headlines.yml")
+    assert {each.row.claim.report for each in shown} == {"a1", "a3", "nndl", "rdfia", "hw3"}
+    assert all(each.reported == "—" or any(c.isdigit() for c in each.reported) for each in shown)
+
+
+def test_cost_adds_up_and_a_shared_training_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIFAR_UTILS_ROOT", str(tmp_path))
+    env = {"device": "CPU (x, 1 threads)"}
+    for key, seconds, device in (("a" * 16, 60.0, env), ("b" * 16, 120.0, {"device": "GPU"})):
+        record = {"key": key, "recipe": {"batch": 10}, "history": {"iterations": 50, "seconds": seconds},
+                  "operations": 3_000, "environment": device}  # fmt: skip
+        write_record(tmp_path / "results" / "trainings" / f"{key}.json", record)
+    one, both = {"trainings": {"a" * 16: 50.0}}, {"trainings": dict.fromkeys(("a" * 16, "b" * 16), 50.0)}
+    edition = type("E", (), {"records": {"one": one, "both": both, "none": {}}})()
+    rows, total = cost.by_chapter(edition)
+    assert [(name, each.trainings, each.passes) for name, each in rows] == [("one", 1, 500), ("both", 2, 1_000)]
+    assert (total.trainings, total.passes, total.operations["GPU"]) == (2, 1_000, 3_000)
+    assert cost.in_words(both) == "2: 2 min on GPU, 60 s on CPU (x, 1 threads)" and cost.in_words({}) == ""
