@@ -29,12 +29,13 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import datasets, transforms
 
 from cifar_utils import environment
 from cifar_utils.data.batches import Batches, training_batches
 from cifar_utils.data.sets import Split, load
-from cifar_utils.device import pick_device
+from cifar_utils.device import autocast_dtype, pick_device
 from cifar_utils.errors import DataError
 from cifar_utils.files.sources import candidates
 from cifar_utils.models.encoder import Encoder, NetworkB
@@ -212,6 +213,39 @@ def encoder_overhead(count: int = 60, steps: int = 8) -> dict:
     return row("encoder_overhead", *overhead(encoder, batches, count, torch.bfloat16), "ms/step", note)
 
 
+def over_peak(name: str, network: Callable[[], tuple[nn.Module, torch.optim.Optimizer]], slices: int, note: str,
+              side: int = 2_048) -> dict:  # fmt: skip
+    """Operations a second of a bare training step, over those of a matrix product of the same number format."""
+    amp = autocast_dtype("auto", torch.device("cpu"))
+    (model, optimizer), y = network(), synthetic(BATCH).y
+    x = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    step = partial(training_step, model, optimizer, x, y, amp)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    a, b = torch.randn(2, side, side, dtype=amp or torch.float32)
+    seconds = in_turn({"step": step, "product": lambda: a @ b}, slices)
+    done = {"step": counter.get_total_flops(), "product": 2 * side**3}
+    rate = {name: count * slices / seconds[name] for name, count in done.items()}
+    told = f"{note}, batches of {BATCH}, {amp or 'float32'}; the product is of {side:,} by {side:,} numbers."
+    return row(name, rate["step"] / 1e9, rate["product"] / 1e9, "10⁹ operations/s", told)
+
+
+def small_network_over_peak(slices: int = 8) -> dict:
+    """How much of the processor's peak RDFIA's network reaches."""
+
+    def network():
+        seed_everything(0)
+        model = RdfiaNet().to(memory_format=torch.channels_last)
+        return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+    return over_peak("small_network_over_peak", network, slices, "RDFIA's network; at least 0.8 was wanted")
+
+
+def encoder_over_peak(slices: int = 8) -> dict:
+    """How much of the processor's peak A1's encoder reaches."""
+    return over_peak("encoder_over_peak", encoder, slices, "A1's encoder with 16 channels; at least 0.75 was wanted")
+
+
 def encoder_formats(slices: int = 6) -> dict:
     """Images a second of the encoder's training step: channels_last and bfloat16 against neither."""
     y = synthetic(3 * BATCH).y
@@ -362,7 +396,8 @@ def table(rows: list[dict]) -> str:
 
 
 MEASURES = (
-    import_time, store_overhead, step_overhead, encoder_overhead, encoder_formats, encoder_compile, sweep_vs_loop,
+    import_time, store_overhead, step_overhead, encoder_overhead, small_network_over_peak, encoder_over_peak,
+    encoder_formats, encoder_compile, sweep_vs_loop,
     sweep_vs_loop_digits, loader_vs_dataloader,
 )  # fmt: skip
 
@@ -379,7 +414,7 @@ def main() -> None:
         # glibc reads these at the start of a process; both sides of every pair run as the runner's kernels do
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **missing})
     sizes = {"loader_vs_dataloader": 5_000, "store_overhead": 3, "step_overhead": 2, "encoder_overhead": 2,
-             "encoder_formats": 1,
+             "small_network_over_peak": 1, "encoder_over_peak": 1, "encoder_formats": 1,
              "encoder_compile": 1, "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4}  # fmt: skip
     sizes = sizes if options.small else {}
     rows = []
