@@ -451,6 +451,19 @@ def test_what_was_wrong_about_alexnet_is_one_click_from_the_scoreboard(tab, addr
     assert "divides it by itself" in tab.locator(".cu-short").inner_text()
 
 
+def test_a_curve_tells_the_point_that_a_pointer_or_a_key_is_at(tab, address):
+    tab.goto(f"{address}/curves.html")
+    figure = tab.locator(".cu-laid-over").first
+    figure.locator("svg").hover()
+    told = figure.locator("output").inner_text()
+    assert re.search(r"reported .+, here ", told)
+    figure.focus()
+    tab.keyboard.press("ArrowLeft")
+    before = figure.locator("output").inner_text()
+    assert before != told and "reported" in before
+    assert not tab.trouble
+
+
 def test_without_scripts_the_whole_scoreboard_shows(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

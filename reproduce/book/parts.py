@@ -19,8 +19,9 @@ from ..cards import Row
 from ..ledger import load_reports
 from ..params import PROFILES
 from ..recipes import duration
+from ..show import show, show_interval
 from ..verdict import Verdict
-from . import benchmarks, comparison, cost, headlines, hero, pdf, scoreboard, trainings_page
+from . import benchmarks, comparison, cost, curves, headlines, hero, pdf, scoreboard, trainings_page
 from .edition import Edition
 
 #: What a profile ran on, in a few words.
@@ -264,6 +265,16 @@ def trainings(at: Place) -> tuple[str, dict]:
     return "trainings.html.j2", {"rows": rows, "summary": told, "address": at.address, "file": trainings_page.FILE}
 
 
+def curves_of_reports(at: Place) -> tuple[str, dict]:
+    """Every curve of a report with ours over it, by chapter."""
+    groups: dict[str, list[curves.Curve]] = {}
+    for curve in curves.of(at.edition.rows):
+        groups.setdefault(at.edition.title(curve.row.claim.notebook), []).append(curve)
+    count = sum(map(len, groups.values()))
+    values = {"groups": list(groups.items()), "count": count, "size": curves, "file": curves.FILE}
+    return "curves.html.j2", {**values, "link": at.link, "show": show, "show_interval": show_interval}
+
+
 def what_it_cost(at: Place) -> tuple[str, dict]:
     """What the trainings cost, by chapter and by device."""
     rows, total = cost.by_chapter(at.edition)
@@ -294,4 +305,5 @@ PARTS: dict[str, Callable[..., tuple[str, dict]]] = {
     "modules": modules,
     "trainings": trainings,
     "cost": what_it_cost,
+    "curves": curves_of_reports,
 }

@@ -24,7 +24,7 @@ from cifar_utils.errors import CifarUtilsError
 
 from .. import versions
 from ..cards import render
-from . import html_pages, trainings_page
+from . import curves, html_pages, trainings_page
 from .chapter_page import as_page, cell_anchors
 from .edition import PROFILE_VARIABLE, Edition
 from .parts import PARTS, Place
@@ -182,10 +182,15 @@ def finish_page(app: Sphinx, page: str, _template: str, context: dict, doctree: 
 
 
 def write_downloads(app: Sphinx, exception: Exception | None) -> None:
-    """Write the table of all trainings for a spreadsheet beside the pages."""
+    """Write the tables for a spreadsheet beside the pages: all trainings, and the points of all curves."""
     if exception is None and app.builder.format == "html":
-        table = trainings_page.as_csv(trainings_page.rows(_editions[app]))
-        (Path(app.outdir) / trainings_page.FILE).write_text(table, encoding="utf-8")
+        edition, out = _editions[app], Path(app.outdir)
+        tables = {
+            trainings_page.FILE: trainings_page.as_csv(trainings_page.rows(edition)),
+            curves.FILE: curves.as_csv(curves.of(edition.rows)),
+        }
+        for name, table in tables.items():
+            (out / name).write_text(table, encoding="utf-8")
 
 
 def _note_sources(env: BuildEnvironment, paths: Iterable[Path]) -> None:
