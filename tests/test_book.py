@@ -97,6 +97,8 @@ def project(tmp_path, monkeypatch):
         json.dumps({"environment": {"torch": "2.15"}, "benchmarks": PAIRS})
     )
     (tmp_path / "book/findings.yml").write_text(yaml.safe_dump([FINDING]))
+    headline = {"about": "an accuracy", "claim": FINDING["claim"]}
+    (tmp_path / "book/headlines.yml").write_text(yaml.safe_dump([headline]))
     (tmp_path / "book/compare.yml").write_text(yaml.safe_dump({"accuracy": [], "helps": []}))
     return tmp_path
 
@@ -206,12 +208,12 @@ def test_every_claim_has_an_address_of_its_own():
 def test_the_readme_table_is_rewritten_between_its_markers_and_only_there(tmp_path, results):
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- summary:begin -->\nold\n<!-- summary:end -->\nB\n<!-- results:begin -->"
-                      "\nold\n<!-- results:end -->\nC\n")  # fmt: skip
+                      "\nold\n<!-- results:end -->\n<!-- headlines:begin -->\n<!-- headlines:end -->\nC\n")  # fmt: skip
     scoreboard.update_readme(readme, results)
     once = readme.read_text()
-    assert once.startswith("# A\n<!-- summary:begin -->\n6 claims") and once.endswith("<!-- results:end -->\nC\n")
+    assert once.startswith("# A\n<!-- summary:begin -->\n6 claims") and once.endswith("<!-- headlines:end -->\nC\n")
     assert "old" not in once and "≠ differs" in once and f"book/chapters/{NOTEBOOK}.ipynb" in once
-    assert "\\| of a report" in once
+    assert "\\| of a report" in once and f"[an accuracy](book/chapters/{NOTEBOOK}.ipynb)" in once
     scoreboard.update_readme(readme, results)
     assert readme.read_text() == once
 
@@ -501,7 +503,8 @@ def test_runs_of_ones_own_make_a_book_where_nothing_is_published(project):
     shutil.rmtree(project / "book/chapters")
     shutil.rmtree(project / "results")
     (project / "claims").symlink_to(HERE / "claims")
-    shutil.copy(HERE / "book/findings.yml", project / "book")
+    for file in ("findings.yml", "headlines.yml"):
+        shutil.copy(HERE / "book" / file, project / "book")
     (project / "_toc.yml").write_text((project / "_toc.yml").read_text().replace("      - file: api\n", ""))
     text = {"cell_type": "markdown", "id": "t", "metadata": {}, "source": ["And [that](a1_q2_3_tsne.ipynb)."]}
     notebook = executed(measuring("m", "a1.q1.off", "remove-cell"), text)
