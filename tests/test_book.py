@@ -208,7 +208,8 @@ def test_every_claim_has_an_address_of_its_own():
 def test_the_readme_table_is_rewritten_between_its_markers_and_only_there(tmp_path, results):
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- summary:begin -->\nold\n<!-- summary:end -->\nB\n<!-- results:begin -->"
-                      "\nold\n<!-- results:end -->\n<!-- headlines:begin -->\n<!-- headlines:end -->\nC\n")  # fmt: skip
+                      "\nold\n<!-- results:end -->\n<!-- headlines:begin -->\n"
+                      "<!-- headlines:end -->\nC\n")  # fmt: skip
     scoreboard.update_readme(readme, results)
     once = readme.read_text()
     assert once.startswith("# A\n<!-- summary:begin -->\n6 claims") and once.endswith("<!-- headlines:end -->\nC\n")
