@@ -43,7 +43,7 @@ def read(rows: Iterable[Row], path: Path) -> list[Headline]:
         LedgerError: one names no claim of the ledger, or has other fields.
     """
     by_claim, found = {row.claim.id: row for row in rows}, []
-    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8")) or () if path.exists() else ():
         if set(entry) != {"about", "claim"}:
             raise LedgerError(f"{path.name}: {entry!r}; expected about and claim.")
         if entry["claim"] not in by_claim:
