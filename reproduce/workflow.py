@@ -81,22 +81,29 @@ def _in_own_group(command: list[str]) -> int:
     Raises:
         KeyboardInterrupt: this process was interrupted or terminated, and the command has ended.
     """
-    child = subprocess.Popen(command, cwd=root(), start_new_session=True)
+    child, told = None, []
 
     def end(*_):
-        raise KeyboardInterrupt
+        told.append(True)
+        if child is not None:  # one that is just being started is ended below
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
+        child = subprocess.Popen(command, cwd=root(), start_new_session=True)
+        if told:
+            raise KeyboardInterrupt
         return child.wait()
     finally:
-        while child.poll() is None:
+        while child is not None and child.poll() is None:
             try:
                 os.killpg(child.pid, signal.SIGINT)
                 child.wait(30)
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def data_status(names: list[str]) -> list[str]:
