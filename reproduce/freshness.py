@@ -42,14 +42,14 @@ def why_stale(record: dict, parameters: dict | None = None, executed: dict | Non
     if missing := sorted(asked - set(record["measurements"])):
         return f"it did not measure {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")
     for key in record.get("trainings", {}):
-        if not (places := _places(key)):
+        if not (places := places(key)):
             return f"its training {key} is neither in runs/trainings nor in results/trainings"
         if not any(_is_current(path, path.stat().st_mtime_ns) for path in places):
             return f"the code of its training {key} was changed"
     return ""
 
 
-def _places(key: str) -> list[Path]:
+def places(key: str) -> list[Path]:
     """Return where the record of a training lies: that of this machine, and the committed one."""
     paths = (root() / "runs" / "trainings" / key / "record.json", root() / "results" / "trainings" / f"{key}.json")
     return [path for path in paths if path.exists()]

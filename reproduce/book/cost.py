@@ -6,14 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cifar_utils.paths import root
+from cifar_utils.train.recipe import Recipe
 from cifar_utils.train.records import read_record
 
+from ..freshness import places
 from ..recipes import duration
 from .edition import Edition
-
-#: What a recipe's batch is where it gives none.
-BATCH = 128
 
 
 @dataclass
@@ -36,7 +34,7 @@ class Cost:
         """Add one training's record."""
         history, device = record["history"], record["environment"]["device"]
         self.trainings += 1
-        self.passes += history["iterations"] * record["recipe"].get("batch", BATCH)
+        self.passes += history["iterations"] * record["recipe"].get("batch", Recipe.batch)
         self.seconds[device] += history["seconds"]
         self.operations[device] += record["operations"]
 
@@ -64,11 +62,7 @@ def trainings_of(record: dict) -> list[dict]:
     """Return the records of the trainings that a chapter's run used, committed or in the store of this machine."""
     found = []
     for key in record.get("trainings", {}):
-        places = (
-            root() / "results" / "trainings" / f"{key}.json",
-            root() / "runs" / "trainings" / key / "record.json",
-        )
-        found += [each for place in places if place.exists() and (each := read_record(place))][:1]
+        found += [each for place in places(key) if (each := read_record(place))][:1]
     return found
 
 
