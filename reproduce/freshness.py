@@ -42,9 +42,9 @@ def why_stale(record: dict, parameters: dict | None = None, executed: dict | Non
     if missing := sorted(asked - set(record["measurements"])):
         return f"it did not measure {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else "")
     for key in record.get("trainings", {}):
-        if not (places := places(key)):
+        if not (found := places(key)):
             return f"its training {key} is neither in runs/trainings nor in results/trainings"
-        if not any(_is_current(path, path.stat().st_mtime_ns) for path in places):
+        if not any(_is_current(path, path.stat().st_mtime_ns) for path in found):
             return f"the code of its training {key} was changed"
     return ""
 
