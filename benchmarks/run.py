@@ -407,7 +407,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure cifar_utils against what it replaces.")
     parser.add_argument("--small", action="store_true", help="try the script out with small sizes; write nothing")
     parser.add_argument("--only", choices=[m.__name__ for m in MEASURES],
-                        help="measure one; write nothing")  # fmt: skip
+                        help="measure one, and write it beside the others")  # fmt: skip
     parser.add_argument("--out", type=Path, default=root() / "results" / "benchmarks.json")
     options = parser.parse_args()
     if missing := {k: v for k, v in KEEP_MEMORY.items() if k not in os.environ}:
@@ -426,18 +426,27 @@ def main() -> None:
                 continue
             rows.append(found)
             print(table(rows[-1:]), flush=True)
+            if not options.small:
+                keep(options.out, found)
     print("\n" + table(rows))
-    if options.small or options.only:
-        return
-    found = {
-        "environment": environment.describe(pick_device("cpu")),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "data": rows[-1]["note"].split(";")[0],
-        "benchmarks": rows,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(f"wrote {options.out}")
+    if not options.small:
+        print(f"wrote {options.out}")
+
+
+def keep(path: Path, found: dict) -> None:
+    """Put one result into the file, beside those of the other benchmarks: a run that is cut short loses nothing.
+
+    Each says where and when it was measured; those that are no benchmark any more go.
+    """
+    kept = json.loads(path.read_text(encoding="utf-8"))["benchmarks"] if path.exists() else []
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    found = found | {"date": when, "environment": environment.describe(pick_device("cpu"))}
+    by_name = {pair["name"]: pair for pair in [*kept, found]}
+    order = [name for measure in MEASURES if (name := measure.__name__) in by_name]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps({"benchmarks": [by_name[n] for n in order]}, indent=2) + "\n", encoding="utf-8")
+    draft.replace(path)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def _trainings(args) -> int | None:
         new, known = archive.take_in(Path(rest[0]))
         print(f"{new} trainings taken in, {known} were there")
     elif verb == "verify":
-        current, stale, elsewhere = queue.verify_all(rest)
+        current, stale, elsewhere = queue.verify_all(rest, args.profile)
         print(f"{current} current, {stale} stale, {elsewhere} of another kind of device")
         return int(stale > 0)
     elif verb == "run":
@@ -177,7 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.set_defaults(call=_reproduce)
 
     trainings = sub.add_parser(
-        "trainings", help="a chapter's trainings: list, run [NAME ...], verify, export FILE, import FILE"
+        "trainings",
+        help="a chapter's trainings: list, run [NAME ...], verify [NAME or KEY ...], export FILE, import FILE",
     )
     trainings.add_argument("what", nargs="*", metavar="NAME | run | verify | export | import")
     trainings.add_argument("--profile", default="quick", help="whose parameters: smoke, quick (default) or full")

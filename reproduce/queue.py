@@ -18,6 +18,7 @@ from cifar_utils import environment
 from cifar_utils.device import autocast_dtype, pick_device
 from cifar_utils.errors import CifarUtilsError, ParameterError, RunError
 from cifar_utils.files.sources import locate
+from cifar_utils.paths import chapters
 from cifar_utils.train import parts
 from cifar_utils.train import training as one
 from cifar_utils.train.recipe import Recipe, from_canonical
@@ -334,14 +335,29 @@ def _time_limit(seconds: float | None):
             signal.signal(signal.SIGALRM, before)
 
 
-def verify_all(keys: Sequence[str] = ()) -> tuple[int, int, int]:
-    """Compare stored trainings with today's code; return how many are current, stale, and cannot be compared here."""
+def verify_all(what: Sequence[str] = (), profile: str = "quick") -> tuple[int, int, int]:
+    """Compare stored trainings with today's code; return how many are current, stale, and cannot be compared here.
+
+    Args:
+        what: chapters, whose trainings are meant, or keys of trainings; everything in the store by default.
+        profile: whose parameters say what a chapter trains.
+
+    Raises:
+        ParameterError: a key that no training of the store has.
+    """
     know_own_parts()
     kept = store(pick_device("auto"))
+    records = {record["key"]: record for record in kept.records()}
+    known = chapters()
+    keys = [key for key in what if key not in known]
+    if unknown := [key for key in keys if key not in records]:
+        raise ParameterError(
+            f"The store has no training {unknown[0]!r}; `trainings NAME` lists a chapter's, and "
+            "`trainings verify NAME` compares all of them."
+        )
+    keys += [job.key for name in what if name in known for job in plan(name, profile)[0]]
     current = stale = elsewhere = 0
-    for record in list(kept.records()):
-        if keys and record["key"] not in keys:
-            continue
+    for record in [records[key] for key in dict.fromkeys(keys) if key in records] if what else records.values():
         recipe = from_canonical(record["recipe"])
         if is_current(record):
             current += 1

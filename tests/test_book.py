@@ -94,7 +94,9 @@ def project(tmp_path, monkeypatch):
         (tmp_path / chapters / f"{NOTEBOOK}.ipynb").write_text(json.dumps(notebook))
         (tmp_path / results / f"{NOTEBOOK}.json").write_text(json.dumps(record()))
     (tmp_path / "results/benchmarks.json").write_text(
-        json.dumps({"environment": {"torch": "2.15"}, "benchmarks": PAIRS})
+        json.dumps(
+            {"benchmarks": [{**pair, "date": "2026-11-01", "environment": {"torch": "2.15"}} for pair in PAIRS]}
+        )
     )
     (tmp_path / "book/findings.yml").write_text(yaml.safe_dump([FINDING]))
     headline = {"about": "an accuracy", "claim": FINDING["claim"]}
@@ -265,8 +267,13 @@ def test_benchmarks_are_a_figure_a_table_and_a_machine(project):
     text = part("benchmarks")
     assert "```{figure} /benchmarks.png" in text and "step overhead 1.01." in text
     assert "| loader_vs_dataloader | 200,000 img/s | 8,000 img/s | 25 | a \\| b |" in text
-    assert "Measured on: torch 2.15." in text
-    (project / "results/benchmarks.json").write_text('{"environment": {}, "benchmarks": []}')
+    assert text.count("Measured on") == 1 and "Measured on 2026-11-01: torch 2.15." in text
+    pairs = json.loads((project / "results/benchmarks.json").read_text())["benchmarks"]
+    pairs[0]["date"] = "2026-11-02"
+    (project / "results/benchmarks.json").write_text(json.dumps({"benchmarks": pairs}))
+    text = part("benchmarks")
+    assert f"Measured on 2026-11-02 ({pairs[0]['name']}): torch 2.15." in text and "Measured on 2026-11-01 (" in text
+    (project / "results/benchmarks.json").write_text('{"benchmarks": []}')
     assert "left no result" in part("benchmarks")
     (project / "results/benchmarks.json").unlink()
     assert "No benchmark has been run yet" in part("benchmarks")

@@ -358,6 +358,12 @@ def test_trainings_of_other_code_are_compared_and_counted(project, capsys):
     assert capsys.readouterr().out == "2 current, 1 stale, 0 of another kind of device\n"
     states = {s.job.key: s.state for s in queue.in_order("smoke", [NAME])}
     assert states == {record["key"]: "to compare"}
+    assert main(["trainings", "verify", record["key"]]) == 1
+    assert capsys.readouterr().out == "0 current, 1 stale, 0 of another kind of device\n"
+    assert main(["trainings", "verify", NAME, "--profile", "smoke"]) == 1
+    assert capsys.readouterr().out == "2 current, 1 stale, 0 of another kind of device\n"
+    assert main(["trainings", "verify", "no-such"]) == 2
+    assert "has no training 'no-such'" in capsys.readouterr().err
 
 
 def test_a_part_that_a_chapter_wrote_has_one_code_wherever_its_recipes_are_read(project):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
 from .. import operations
 from ..data.sets import Dataset
@@ -47,6 +46,8 @@ def mlp(recipe: Recipe, seed: int, device: torch.device, *, steps: int | None = 
     Scores are kept, as logarithms of probabilities, and no weights. `step_loss` has the loss, penalty included, after
     one iteration and after two.
     """
+    from sklearn.exceptions import ConvergenceWarning  # here, so that importing the loops stays as light as torch
+
     data = dataset(recipe, CPU)
     inputs = inputs_of(data, recipe.prepare)
     x, y = inputs(data.train), data.train.y.numpy()

@@ -21,9 +21,18 @@ def read(path: Path, picture: Callable[[str, bytes], str]) -> dict:
     return {
         "stored": True,
         "pairs": [{**p, **{key: _quantity(p[key]) for key in ("ours", "baseline")}} for p in pairs],
-        "environment": stored["environment"],
+        "machines": _machines(pairs),
         "picture": picture("benchmarks.png", draw(pairs)) if pairs else "",
     }
+
+
+def _machines(pairs: list[dict]) -> list[dict]:
+    """Where and when the pairs were measured: each machine of a day once, with the names of its benchmarks."""
+    found: dict[str, dict] = {}
+    for pair in pairs:
+        at = {"date": pair["date"], "environment": pair["environment"]}
+        found.setdefault(json.dumps(at, sort_keys=True), {**at, "names": []})["names"].append(pair["name"])
+    return list(found.values())
 
 
 def _quantity(value: float) -> str:
