@@ -80,7 +80,7 @@ FINDING = {"claim": "a1.q1.off", "title": "It is off", "why": "One learns from i
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with one published chapter, in the place of the real one."""
-    shutil.copytree(HERE / "book", tmp_path / "book", ignore=shutil.ignore_patterns("chapters", "vendor"))
+    shutil.copytree(HERE / "book", tmp_path / "book", ignore=shutil.ignore_patterns("chapters"))
     for file in ("_toc.yml", "_config.yml", "CHANGELOG.md"):
         shutil.copy(HERE / file, tmp_path)
     for folder in ("notebooks", "params", "cifar_utils"):

@@ -63,7 +63,7 @@ def commands(section: str) -> list[list[str]]:
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    kept = shutil.ignore_patterns("__pycache__", "chapters", "vendor")
+    kept = shutil.ignore_patterns("__pycache__", "chapters")
     for folder in ("notebooks", "params", "claims", "cifar_utils", "reproduce", "book", "tests"):
         shutil.copytree(HERE / folder, tmp_path / folder, ignore=kept)
     for file in (

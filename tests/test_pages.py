@@ -232,10 +232,6 @@ def test_every_page_opens_whole_and_without_complaint(tab, address, pages):
             "img", "all => Promise.all(all.map(async i => { i.loading = 'eager'; await i.decode().catch(() => 0);"
                    " return [i.src, i.naturalWidth] }))")  # fmt: skip
         tab.trouble += [f"{name}: image {src} is empty" for src, width in images if not width]
-        if tab.query_selector(".math"):
-            tab.wait_for_selector("mjx-container svg", state="attached")
-        if errors := tab.query_selector_all("[data-mjx-error], mjx-merror"):
-            tab.trouble.append(f"{name}: {len(errors)} formulas cannot be read")
         beyond = tab.evaluate(
             "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - innerWidth"
         )

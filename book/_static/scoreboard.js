@@ -58,7 +58,7 @@ document.addEventListener("DOMContentLoaded", () => {
     show();
   });
   box.append(count);
-  table.closest(".cu-scroll").before(box);
+  document.querySelector(".cu-place").append(box);
 
   // Whether a row passes every filter but one: what that filter's own chips count.
   const words = () => search.value.toLowerCase().split(/\s+/).filter(Boolean);

@@ -17,7 +17,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const count = document.createElement("p");
   count.setAttribute("aria-live", "polite");
   box.append(search, count);
-  table.closest(".cu-scroll").before(box);
+  document.querySelector(".cu-place").append(box);
 
   function show() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);

@@ -10,6 +10,13 @@ from pathlib import Path
 #: The longest description that search engines show.
 LONGEST = 160
 
+#: A page without a list of contents is as wide as its tables need. That a page has one cannot be asked in a style
+#: sheet: it stands behind the text in a page's source, and the text would jump as a browser reads so far.
+WIDE = (
+    "<style>@media screen and (min-width: 1200px) "
+    "{ html body .bd-main .bd-content .bd-article-container { max-width: min(100%, 66rem); } }</style>"
+)
+
 _IMAGE = re.compile(r'<img (?P<rest>[^>]*src="(?P<src>[^"]+\.png)"[^>]*?) ?/?>')
 _PARAGRAPH = re.compile(r"<p>(?P<text>.*?)</p>", re.DOTALL)
 

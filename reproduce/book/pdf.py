@@ -98,8 +98,7 @@ def _printed(browser, pages: Path, names: Iterable[str]) -> Iterator[tuple[str, 
         page.goto((pages / f"{name}.html").resolve().as_uri(), wait_until="load")
         page.evaluate("all = [...document.images]; all.forEach(i => i.loading = 'eager');"
                       "Promise.all(all.map(i => i.decode().catch(() => 0)))")  # fmt: skip
-        if page.query_selector(".math"):
-            page.evaluate("MathJax.startup.promise")
+        page.evaluate("document.fonts.ready.then(() => 0)")
         title = page.title().removesuffix(" — Five Reports, Rerun")
         yield title, page.pdf(**_SIZE, margin=_MARGIN, scale=_SCALE, outline=True, tagged=True)
         page.close()

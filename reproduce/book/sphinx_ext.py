@@ -24,7 +24,7 @@ from cifar_utils.errors import CifarUtilsError
 
 from .. import versions
 from ..cards import render
-from . import curves, html_pages, trainings_page
+from . import curves, formulas, html_pages, lighter, trainings_page
 from .chapter_page import as_page, cell_anchors
 from .edition import PROFILE_VARIABLE, Edition
 from .parts import PARTS, Place
@@ -49,7 +49,8 @@ def setup(app: Sphinx) -> dict:
     app.connect("source-read", show_present)
     app.connect("doctree-read", mark_cells)
     app.connect("html-page-context", finish_page, priority=900)  # behind those that add scripts
-    app.connect("build-finished", write_downloads)
+    app.connect("build-finished", finish_book)
+    app.add_html_math_renderer("mathml", (formulas.visit_inline, None), (formulas.visit_block, None))
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
 
 
@@ -172,17 +173,20 @@ def mark_cells(app: Sphinx, doctree: nodes.document) -> None:
 
 def finish_page(app: Sphinx, page: str, _template: str, context: dict, doctree: nodes.document | None) -> None:
     """Put the last touches on a page's HTML."""
+    if doctree is None or "html_theme.sidebar_secondary.remove" in (context.get("meta") or {}):
+        context["metatags"] = f"{context.get('metatags', '')}\n{html_pages.WIDE}"
     if doctree is None or not context.get("body"):
         return
     body, title = html_pages.finished(context["body"], Path(app.outdir) / "_images"), context.get("title", "")
     context["metatags"] = f"{context.get('metatags', '')}\n{html_pages.head(title, html_pages.description(body))}"
     context["body"] = body + html_pages.colophon(title, _editions[app].records.get(page.removeprefix(_CHAPTERS)))
-    if 'class="math' not in body:
-        context["script_files"] = [file for file in context["script_files"] if "mathjax" not in str(file).lower()]
+    if "<math" in body:  # its letters come with the page, so that no line moves when they arrive
+        font = context["pathto"]("_static/fonts/math.woff2", 1)
+        context["metatags"] += f'\n<link rel="preload" as="font" type="font/woff2" href="{font}" crossorigin />'
 
 
-def write_downloads(app: Sphinx, exception: Exception | None) -> None:
-    """Write the tables for a spreadsheet beside the pages: all trainings, and the points of all curves."""
+def finish_book(app: Sphinx, exception: Exception | None) -> None:
+    """Write the trainings and the points of all curves as tables for a spreadsheet; send nothing that is not used."""
     if exception is None and app.builder.format == "html":
         edition, out = _editions[app], Path(app.outdir)
         tables = {
@@ -191,6 +195,7 @@ def write_downloads(app: Sphinx, exception: Exception | None) -> None:
         }
         for name, table in tables.items():
             (out / name).write_text(table, encoding="utf-8")
+        lighter.lighten(out)
 
 
 def _note_sources(env: BuildEnvironment, paths: Iterable[Path]) -> None:

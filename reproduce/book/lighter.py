@@ -1,0 +1,153 @@
+"""What no page uses is not sent: icons, rules of style, letters of icon fonts, scripts of the search; and pictures
+are sent in the format that takes least, without a loss."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import tinycss2
+from PIL import Image
+
+#: The theme's icons: a script that draws them, and fonts for those that rules of style put in.
+ICON_SCRIPT = Path("_static/scripts/fontawesome.js")
+ICON_FONTS = Path("_static/vendor/fontawesome/webfonts")
+
+_SEARCH_SCRIPTS = re.compile(r'\s*<script src="[^"]*\b(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
+_PICTURE = re.compile(r"(_images/)([\w.-]+\.png)")
+_ICON_NAME = re.compile(r"\bfa-([a-z0-9-]+)")
+_ICON = re.compile(
+    r'(?P<quote>"?)(?P<name>[a-z0-9-]+)(?P=quote):'
+    r'\[\d+,\d+,\[(?P<also>[^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?'
+)
+#: Where icon fonts keep their signs; a few of them are signs of ASCII.
+_ICON_LETTER = re.compile("[\ue000-\uf8ff]")
+_ASCII = range(0x20, 0x7F)
+_CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
+_WORD = re.compile(r"[\w-]+")
+
+
+def lighten(out: Path) -> None:
+    """Take from a finished book's files what none of its pages uses.
+
+    Args:
+        out: the folder of the pages. Everything else in it is made anew with every build, so that a page written
+            later finds what it needs.
+    """
+    pages = [path for path in out.rglob("*.html") if "_static" not in path.relative_to(out).parts]
+    smaller = {path.name: as_webp(path).name for path in sorted((out / "_images").glob("*.png"))}
+    used: set[str] = set()
+    words: set[str] = set()
+    for page in pages:
+        before = page.read_text(encoding="utf-8")
+        text = _PICTURE.sub(lambda found: found[1] + smaller.get(found[2], found[2]), before)
+        if page.name != "search.html":  # there the theme asks for them once more
+            text = _SEARCH_SCRIPTS.sub("", text)
+        _rewrite(page, before, text)
+        used.update(_ICON_NAME.findall(text))
+        words.update(_WORD.findall(text))
+    if (script := out / ICON_SCRIPT).exists():
+        _change(script, lambda text: icons(text, used))
+    for path in (out / "_static").rglob("*.js"):
+        words.update(_WORD.findall(path.read_text(encoding="utf-8")))
+    letters = set(_ASCII)
+    for path in (out / "_static").rglob("*.css"):
+        _change(path, lambda text: rules(text, words))
+        letters.update(map(ord, _ICON_LETTER.findall(path.read_text(encoding="utf-8"))))
+    for path in (out / ICON_FONTS).glob("*"):
+        if path.suffix == ".woff2":
+            path.write_bytes(font(path.read_bytes(), letters))
+        else:
+            path.unlink()  # every browser of the last ten years takes the other
+    for path in (out / "_static").rglob("*.map"):
+        path.unlink()
+
+
+def _change(path: Path, change: Callable[[str], str]) -> None:
+    text = path.read_text(encoding="utf-8")
+    _rewrite(path, text, change(text))
+
+
+def _rewrite(path: Path, before: str, after: str) -> None:
+    if after != before:
+        path.write_text(after, encoding="utf-8")
+
+
+def as_webp(png: Path) -> Path:
+    """Put a WebP file of the very same pixels in the place of a PNG file, and return it."""
+    webp = png.with_suffix(".webp")
+    with Image.open(png) as picture:
+        picture.save(webp, "webp", lossless=True, method=2)  # higher methods take longer and save little
+    png.unlink()
+    return webp
+
+
+def icons(script: str, used: Iterable[str]) -> str:
+    """Return the script that draws icons with the icons of these names alone, one of their other names included."""
+    used = set(used)
+
+    def kept(found: re.Match) -> str:
+        names = {found["name"], *re.findall(r'"([a-z0-9-]+)"', found["also"])}
+        return found[0] if names & used else ""
+
+    return _ICON.sub(kept, script)
+
+
+def rules(css: str, words: set[str]) -> str:
+    """Return a style sheet without the rules whose classes are in none of the pages and scripts.
+
+    Args:
+        css: the style sheet.
+        words: all words of the pages and scripts; a selector stays when each of its classes is one of them.
+    """
+    return _serialised(tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True), words)
+
+
+def _serialised(parsed: Iterable, words: set[str]) -> str:
+    written = []
+    for rule in parsed:
+        if rule.type == "qualified-rule":
+            kept = [s for s in _selectors(rule.prelude) if _is_used(s, words)]
+            if kept:
+                written.append(f"{','.join(kept)}{{{tinycss2.serialize(rule.content).strip()}}}")
+        elif rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports") and rule.content is not None:
+            inner = _serialised(
+                tinycss2.parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), words
+            )
+            if inner:
+                written.append(f"@{rule.at_keyword} {tinycss2.serialize(rule.prelude).strip()}{{{inner}}}")
+        else:
+            written.append(rule.serialize())
+    return "".join(written)
+
+
+def _selectors(prelude: Iterable) -> list[str]:
+    """The selectors of a rule, split at the commas that stand in no bracket."""
+    found: list[list] = [[]]
+    for token in prelude:
+        if token == ",":
+            found.append([])
+        else:
+            found[-1].append(token)
+    return [text for tokens in found if (text := tinycss2.serialize(tokens).strip())]
+
+
+def _is_used(selector: str, words: set[str]) -> bool:
+    asked = re.sub(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)", "", selector)
+    return all(name.replace("\\", "") in words for name in _CLASS.findall(asked))
+
+
+def font(woff2: bytes, letters: Iterable[int]) -> bytes:
+    """Return a WOFF2 font with these code points alone."""
+    from fontTools import subset
+
+    options = subset.Options(flavor="woff2", layout_features=[], notdef_outline=True)
+    face = subset.load_font(io.BytesIO(woff2), options)
+    cut = subset.Subsetter(options)
+    cut.populate(unicodes=letters)
+    cut.subset(face)
+    smaller = io.BytesIO()
+    subset.save_font(face, smaller, options)
+    return smaller.getvalue()
