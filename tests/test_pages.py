@@ -24,7 +24,7 @@ from reproduce.book.edition import Edition
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
 #: What the script `jupyter-book` calls; the script itself names the folder that it was installed in.
 JUPYTER_BOOK = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-FILE_NAME = re.compile(r".*\.(png|jpe?g|svg|gif)", re.IGNORECASE)
+FILE_NAME = re.compile(r".*\.(png|jpe?g|svg|gif|webp)", re.IGNORECASE)
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +99,15 @@ def test_every_internal_link_leads_to_a_file_and_an_anchor(site, pages):
                 if unquote(parts.fragment) not in (pages.get(key) or known[key]).ids:
                     broken.append(f"{name}: {link}")
     assert not broken
+
+
+def test_no_page_is_heavy(site, pages):
+    for name, page in pages.items():
+        files = {Path(os.path.normpath((site / name).parent / urlsplit(link).path)) for link in page.links}
+        sent = [path for path in files if path.suffix in (".css", ".js", ".webp", ".png", ".svg", ".woff2")]
+        size = len(page.text.encode()) + sum(path.stat().st_size for path in sent if path.is_file())
+        most = {"index.html": 0.8e6, "trainings.html": 4e6, "api.html": 2.5e6}.get(name, 1.5e6)
+        assert size < most, f"{name} with what it shows has {size:,} bytes"
 
 
 def test_every_figure_says_what_it_shows_and_has_a_number(pages):
@@ -238,6 +247,34 @@ def test_every_page_opens_whole_and_without_complaint(tab, address, pages):
         if beyond > 0:
             tab.trouble.append(f"{name}: {beyond} pixels wider than the window")
     assert not tab.trouble
+
+
+@pytest.mark.parametrize("name", ["index.html", "scoreboard.html", "chapters/rdfia_ab_q1_theory.html"])
+def test_nothing_jumps_as_a_page_opens(tab, address, name):
+    tab.add_init_script(
+        "window.moved = 0; new PerformanceObserver(list => list.getEntries().forEach(e => window.moved += e.value))"
+        ".observe({type: 'layout-shift', buffered: true})"
+    )
+    tab.goto(f"{address}/{name}", wait_until="networkidle")
+    assert tab.evaluate("window.moved") < 0.05
+
+
+ACCESSIBLE = ["index.html", "compare.html", "curves.html", "reports/a1.html", "chapters/rdfia_ab_q1_theory.html"]
+
+
+@pytest.mark.parametrize("scheme, device", [("light", "desktop"), ("dark", "phone")])
+def test_axe_finds_nothing_that_shuts_a_reader_out(browser, address, scheme, device):
+    from axe_playwright_python.sync_playwright import Axe
+
+    width, height = WIDTHS[device]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page, found = context.new_page(), []
+    for name in ACCESSIBLE:
+        page.goto(f"{address}/{name}", wait_until="load")
+        violations = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        found += [f"{name}: {v['id']} at {v['nodes'][0]['target']}" for v in violations]
+    context.close()
+    assert not found
 
 
 def test_the_landing_page_says_the_essential_on_one_screen(tab, address):

@@ -14,6 +14,10 @@ document.addEventListener("DOMContentLoaded", () => {
   // The arrows that fold the list of chapters say nothing to who cannot see them.
   document.querySelectorAll("nav.bd-links summary").forEach((fold) =>
     fold.setAttribute("aria-label", `Chapters of ${fold.closest("li")?.querySelector("a")?.textContent.trim() || "this part"}`));
+  // What stands beside the text belongs to a part of the page that has a name.
+  const beside = document.getElementById("pst-primary-sidebar");
+  beside?.setAttribute("role", "region");
+  beside?.setAttribute("aria-label", "The book");
   // The theme's script listens to the first button of a kind alone, which this book's pages hide with the bar that it
   // stands in (pydata/pydata-sphinx-theme#2451). The ones that a reader sees pass their clicks on to it.
   for (const kind of [".primary-toggle", ".secondary-toggle"]) {

@@ -58,7 +58,7 @@ def visit_inline(self, node: nodes.math) -> None:
 
 def visit_block(self, node: nodes.math_block) -> None:
     """Write a formula in a line of its own, with its number where it has one."""
-    self.body.append(self.starttag(node, "div", CLASS="math notranslate"))
+    self.body.append(self.starttag(node, "div", CLASS="math notranslate", tabindex="0"))  # a long one scrolls
     if node["number"]:
         self.body.append(f'<span class="eqno">({escape(str(node["number"]))})')
         self.add_permalink_ref(node, "Link to this equation")

@@ -32,6 +32,8 @@ def finished(body: str, images: Path) -> str:
     body = body.replace(' aria-label="Toggle hidden content"', "")
     # the list of references is a list; its role for entries is gone from the standard
     body = body.replace(' role="doc-biblioentry"', ' role="listitem"')
+    # a corner of a table that says nothing is no head of a column
+    body = body.replace('<th class="head"><p></p></th>', "<td></td>")
     return _IMAGE.sub(lambda found: _with_size(found, images), body)
 
 
