@@ -21,6 +21,9 @@ from reproduce import freshness
 from reproduce.book import comparison, hero, scoreboard
 from reproduce.book.edition import Edition
 
+#: The first test of a process waits for the whole book to be built.
+pytestmark = pytest.mark.timeout(900)
+
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
 #: What the script `jupyter-book` calls; the script itself names the folder that it was installed in.
 JUPYTER_BOOK = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tinycss2
@@ -37,7 +38,9 @@ def lighten(out: Path) -> None:
             later finds what it needs.
     """
     pages = [path for path in out.rglob("*.html") if "_static" not in path.relative_to(out).parts]
-    smaller = {path.name: as_webp(path).name for path in sorted((out / "_images").glob("*.png"))}
+    pictures = sorted((out / "_images").glob("*.png"))
+    with ThreadPoolExecutor() as pool:  # Pillow lets other threads on while it packs
+        smaller = {png.name: webp.name for png, webp in zip(pictures, pool.map(as_webp, pictures), strict=True)}
     used: set[str] = set()
     words: set[str] = set()
     for page in pages:
