@@ -82,7 +82,8 @@ def test_a_book_is_lightened_and_keeps_the_pixels_of_its_pictures(tmp_path):
     (tmp_path / "page.html").write_text(page)
     (tmp_path / "search.html").write_text(page)
     lighter.lighten(tmp_path)
-    assert (tmp_path / "page.html").read_text() == '<p class="seen"><img src="_images/a.webp"></p>'
+    picture = '<img src="_images/a.webp" width="30" height="20" loading="lazy" />'
+    assert (tmp_path / "page.html").read_text() == f'<p class="seen">{picture}</p>'
     assert "searchindex.js" in (tmp_path / "search.html").read_text()
     assert (tmp_path / "_static/s.css").read_text() == ".seen{a:b}" and not (tmp_path / "_static/s.css.map").exists()
     assert np.array_equal(np.asarray(Image.open(tmp_path / "_images/a.webp")), pixels)

@@ -110,6 +110,7 @@ def test_no_page_is_heavy(site, pages):
         sent = [path for path in files if path.suffix in (".css", ".js", ".webp", ".png", ".svg", ".woff2")]
         size = len(page.text.encode()) + sum(path.stat().st_size for path in sent if path.is_file())
         most = {"index.html": 0.8e6, "trainings.html": 4e6, "api.html": 2.5e6}.get(name, 1.5e6)
+        assert all("width" in image for image in page.images if "_images/" in image["src"]), name
         assert size < most, f"{name} with what it shows has {size:,} bytes"
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import struct
 from html import escape, unescape
-from pathlib import Path
 
 #: The longest description that search engines show.
 LONGEST = 160
@@ -17,32 +15,17 @@ WIDE = (
     "{ html body .bd-main .bd-content .bd-article-container { max-width: min(100%, 66rem); } }</style>"
 )
 
-_IMAGE = re.compile(r'<img (?P<rest>[^>]*src="(?P<src>[^"]+\.png)"[^>]*?) ?/?>')
 _PARAGRAPH = re.compile(r"<p>(?P<text>.*?)</p>", re.DOTALL)
 
 
-def finished(body: str, images: Path) -> str:
-    """Return a page's HTML with the size of each picture, so that nothing moves as they arrive, and honest labels.
-
-    Args:
-        body: the page's text.
-        images: the folder that its pictures lie in.
-    """
+def finished(body: str) -> str:
+    """Return a page's HTML with honest labels."""
     # the label hides what the fold itself says it shows
     body = body.replace(' aria-label="Toggle hidden content"', "")
     # the list of references is a list; its role for entries is gone from the standard
     body = body.replace(' role="doc-biblioentry"', ' role="listitem"')
     # a corner of a table that says nothing is no head of a column
-    body = body.replace('<th class="head"><p></p></th>', "<td></td>")
-    return _IMAGE.sub(lambda found: _with_size(found, images), body)
-
-
-def _with_size(found: re.Match, images: Path) -> str:
-    path = images / found["src"].rpartition("/")[2]
-    if "width=" in found["rest"] or not path.exists():
-        return found[0]
-    width, height = struct.unpack(">II", path.read_bytes()[16:24])  # where the format PNG has them
-    return f'<img {found["rest"].rstrip()} width="{width}" height="{height}" loading="lazy" />'
+    return body.replace('<th class="head"><p></p></th>', "<td></td>")
 
 
 def description(body: str) -> str:

@@ -18,6 +18,7 @@ ICON_FONTS = Path("_static/vendor/fontawesome/webfonts")
 
 _SEARCH_SCRIPTS = re.compile(r'\s*<script src="[^"]*\b(?:searchtools|language_data|searchindex)\.js[^"]*"></script>')
 _PICTURE = re.compile(r"(_images/)([\w.-]+\.png)")
+_IMAGE = re.compile(r'<img (?P<rest>[^>]*src="[^"]*_images/(?P<name>[\w.-]+\.webp)"[^>]*?) ?/?>')
 _ICON_NAME = re.compile(r"\bfa-([a-z0-9-]+)")
 _ICON = re.compile(
     r'(?P<quote>"?)(?P<name>[a-z0-9-]+)(?P=quote):'
@@ -41,11 +42,13 @@ def lighten(out: Path) -> None:
     pictures = sorted((out / "_images").glob("*.png"))
     with ThreadPoolExecutor() as pool:  # Pillow lets other threads on while it packs
         smaller = {png.name: webp.name for png, webp in zip(pictures, pool.map(as_webp, pictures), strict=True)}
+    sizes = {path.name: _size(path) for path in (out / "_images").glob("*.webp")}
     used: set[str] = set()
     words: set[str] = set()
     for page in pages:
         before = page.read_text(encoding="utf-8")
         text = _PICTURE.sub(lambda found: found[1] + smaller.get(found[2], found[2]), before)
+        text = _IMAGE.sub(lambda found: _with_size(found, sizes), text)
         if page.name != "search.html":  # there the theme asks for them once more
             text = _SEARCH_SCRIPTS.sub("", text)
         _rewrite(page, before, text)
@@ -85,6 +88,19 @@ def as_webp(png: Path) -> Path:
         picture.save(webp, "webp", lossless=True, method=2)  # higher methods take longer and save little
     png.unlink()
     return webp
+
+
+def _size(picture: Path) -> tuple[int, int]:
+    with Image.open(picture) as opened:
+        return opened.size
+
+
+def _with_size(found: re.Match, sizes: dict[str, tuple[int, int]]) -> str:
+    """A picture's tag with its size, so that nothing moves as it arrives; it is fetched as a reader comes near."""
+    if "width=" in found["rest"] or found["name"] not in sizes:
+        return found[0]
+    width, height = sizes[found["name"]]
+    return f'<img {found["rest"].rstrip()} width="{width}" height="{height}" loading="lazy" />'
 
 
 def icons(script: str, used: Iterable[str]) -> str:

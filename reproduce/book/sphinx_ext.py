@@ -177,7 +177,7 @@ def finish_page(app: Sphinx, page: str, _template: str, context: dict, doctree: 
         context["metatags"] = f"{context.get('metatags', '')}\n{html_pages.WIDE}"
     if doctree is None or not context.get("body"):
         return
-    body, title = html_pages.finished(context["body"], Path(app.outdir) / "_images"), context.get("title", "")
+    body, title = html_pages.finished(context["body"]), context.get("title", "")
     context["metatags"] = f"{context.get('metatags', '')}\n{html_pages.head(title, html_pages.description(body))}"
     context["body"] = body + html_pages.colophon(title, _editions[app].records.get(page.removeprefix(_CHAPTERS)))
     if "<math" in body:  # its letters come with the page, so that no line moves when they arrive
