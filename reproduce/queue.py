@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
-from cifar_utils import environment
-from cifar_utils.device import autocast_dtype, pick_device
+from cifar_utils.device import pick_device
 from cifar_utils.errors import CifarUtilsError, ParameterError, RunError
-from cifar_utils.files.sources import locate
 from cifar_utils.paths import chapters
-from cifar_utils.train import parts
 from cifar_utils.train import training as one
-from cifar_utils.train.recipe import Recipe, from_canonical
+from cifar_utils.train.foresight import steps
+from cifar_utils.train.recipe import from_canonical
 from cifar_utils.train.records import is_current
-from cifar_utils.train.store import Store
 
 from . import recipes
 from .ledger import load_claims
+from .speeds import Speeds
 from .trainings import Job, find_all, know_own_parts, plan, store
-
-#: Seconds that the measurement of speeds may take in all, without loading and compiling; what is left is estimated
-#: from what was measured.
-MEASURING = 1.0
-
-#: Seconds from which on a run of a single step tells enough: what happens only once is little of it.
-SLOW = 0.3
 
 #: Seconds from which on a training is a job of its own for Snakemake; shorter ones are left to the notebook.
 OWN_JOB = 30.0
@@ -62,6 +50,7 @@ def states(jobs: Iterable[Job], speeds: Speeds) -> list[Status]:
     Nothing is trained; speeds that no finished training tells are measured on a few steps.
     """
     kept, jobs, found = speeds.store, list(jobs), []
+    by_stem = kept.by_stem()
     for job, training in zip(jobs, find_all(kept, jobs), strict=True):
         if training and is_current(training.record):
             found.append(Status(job, "there", 0.0))
@@ -70,93 +59,10 @@ def states(jobs: Iterable[Job], speeds: Speeds) -> list[Status]:
         state = "to compare" if training else "begun" if begun else "missing"
         # code was changed since: mostly without a consequence, which its first steps will show
         share = min(1.0, one.FIRST_STEPS / steps(job.recipe)) if training else 1.0
-        if not training and (shorter := kept.shorter(job.recipe, job.seed)):
-            state, share = "begun", 1 - len(shorter[-1]["history"]["train_loss"]) / (job.recipe.epochs or 1)
+        if not training and (shorter := kept.shorter(job.recipe, job.seed, by_stem)):
+            state, share = "begun", 1 - shorter[-1].epochs / (job.recipe.epochs or 1)
         found.append(Status(job, state, share * speeds.seconds(job.recipe)))
     return found
-
-
-class Speeds:
-    """How long a step of a recipe takes on this machine: from finished trainings, else from a few steps.
-
-    Args:
-        kept: the store whose trainings tell.
-    """
-
-    def __init__(self, kept: Store):
-        self.store, self.left = kept, MEASURING
-        self.machine = environment.machine(kept.device)
-        self.path = kept.root / "speeds.json"
-        self.known: dict[str, float] = {}
-        with suppress(OSError, ValueError):
-            self.known = json.loads(self.path.read_text(encoding="utf-8")).get(self.machine, {})
-        for record in kept.records():
-            env, spent = record["environment"], record["history"]
-            if env.get("machine") == self.machine and spent["iterations"] >= 20:
-                self.known[self._shape(from_canonical(record["recipe"]))] = spent["seconds"] / spent["iterations"]
-
-    def seconds(self, recipe: Recipe) -> float:
-        """Return the estimated seconds of one training."""
-        shape = self._shape(recipe)
-        if shape not in self.known:
-            self.known[shape] = self._measured(recipe) if self.left > 0 else self._guessed(recipe)
-        return self.known[shape] * steps(recipe)
-
-    def _measured(self, recipe: Recipe) -> float:
-        short = recipe.but(start=None) if isinstance(recipe.start, Recipe) else recipe
-        try:
-            try:
-                if not recipe.sample:
-                    locate(recipe.data, None, download=False)  # a list waits for no network
-            except CifarUtilsError:  # images of the same size, but fewer
-                short = short.but(sample=True, images=None, validation=None, batch=min(short.batch, 64))
-            at_once = getattr(parts.find("loop", recipe.loop), "usually", 1)
-            pairs = [(short, seed) for seed in range(at_once)]
-            # of several at once each tells its share
-            seconds = lambda n: one.train_many(pairs, self.store.device, steps=n)[0].history.seconds  # noqa: E731
-            seconds(1)  # loads data, compiles, and asks for memory
-            began = time.perf_counter()
-            per_step = seconds(1)
-            more = min(4, steps(short))  # some schedules end with the training
-            if time.perf_counter() - began < SLOW and more > 1:  # what happens once, at the start, does not count
-                per_step = max(seconds(more) - per_step, 1e-6) / (more - 1)
-            self.left -= time.perf_counter() - began
-        except CifarUtilsError:
-            return self._guessed(recipe)
-        per_step *= recipe.batch / short.batch
-        self._keep(self._shape(recipe), per_step)
-        return per_step
-
-    def _guessed(self, recipe: Recipe) -> float:
-        """Return the middle one of the known speeds by image, of the same kind of network where there are any."""
-        known = [(json.loads(shape), seconds) for shape, seconds in self.known.items()]
-        alike = [pair for pair in known if pair[0]["model"]["part"] == recipe.model.name]
-        return recipe.batch * median([v / shape.get("batch", 128) for shape, v in alike or known] or [1e-3])
-
-    def _keep(self, shape: str, seconds: float) -> None:
-        with suppress(OSError, ValueError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            old = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
-            old.setdefault(self.machine, {})[shape] = seconds
-            draft = self.path.with_suffix(f".{os.getpid()}.part")
-            draft.write_text(json.dumps(old), encoding="utf-8")
-            os.replace(draft, self.path)
-
-    def _shape(self, recipe: Recipe) -> str:
-        """Return what decides the time of a step, as text."""
-        told = recipe.canonical()
-        keep = ("data", "model", "batch", "augment", "prepare", "draw", "loss", "precision", "loop", "sample")
-        amp = autocast_dtype(recipe.precision, self.store.device)
-        return json.dumps({k: told[k] for k in keep if k in told} | {"precision": str(amp)}, sort_keys=True)
-
-
-def steps(recipe: Recipe) -> int:
-    """Return how many steps a recipe takes, as far as can be said without its data."""
-    if recipe.iterations:
-        return recipe.iterations
-    told = (part.options.get("images") for part in (recipe.draw, recipe.select) if part)
-    count = next((n for n in told if isinstance(n, int)), None) or recipe.images or one.size_of(recipe)
-    return (recipe.epochs or 0) * -(-count // recipe.batch)
 
 
 def in_order(profile: str, names: Sequence[str]) -> list[Status]:

@@ -38,7 +38,12 @@ class NotTrained(ParameterError):
 
 def store(device: torch.device | None = None) -> Store:
     """Return the project's store: `runs/trainings`, and what is committed in `results/trainings`."""
-    return Store(root() / "runs" / "trainings", root() / "results" / "trainings", device)
+    return _store(root(), device)
+
+
+@cache  # what its index read stays read
+def _store(project: Path, device: torch.device | None) -> Store:
+    return Store(project / "runs" / "trainings", project / "results" / "trainings", device)
 
 
 class Runs(Mapping[str, list[Training]]):

@@ -20,6 +20,7 @@ from cifar_utils.train import training as one
 from cifar_utils.train.records import read_record, write_record
 from cifar_utils.train.store import Store
 from reproduce import ledger, queue, trainings
+from reproduce import speeds as speeds_module
 from reproduce.__main__ import main
 
 HERE = Path(__file__).resolve().parent.parent
@@ -221,7 +222,7 @@ def test_a_speed_is_measured_once_on_a_few_steps(project, monkeypatch):
     project()
     train, taken = one.train_many, []
     monkeypatch.setattr(one, "train_many", lambda *a, steps: taken.append(steps) or train(*a, steps=steps))
-    monkeypatch.setattr(queue, "MEASURING", 1e6)
+    monkeypatch.setattr(speeds_module, "MEASURING", 1e6)
     jobs = trainings.plan(NAME, "smoke")[0]
     first = queue.states(jobs, speeds())
     assert len(jobs) <= len(taken) <= 3 * len(jobs) and sum(taken) <= 6 * len(jobs)
@@ -231,9 +232,11 @@ def test_a_speed_is_measured_once_on_a_few_steps(project, monkeypatch):
 
 def test_without_time_to_measure_a_speed_is_that_of_what_is_alike(project, monkeypatch):
     project()
-    monkeypatch.setattr(queue, "MEASURING", 0.0)
+    monkeypatch.setattr(speeds_module, "MEASURING", 0.0)
     kept, (job, *_) = speeds(), trainings.plan(NAME, "smoke")[0]
-    kept.known = {kept._shape(job.recipe.but(model=Part("tanh", hidden=n), batch=32)): n / 100 for n in (1, 2, 9)}
+    kept.known = {
+        kept._shape(job.recipe.but(model=Part("tanh", hidden=n), batch=32).canonical()): n / 100 for n in (1, 2, 9)
+    }
     assert kept.seconds(job.recipe) == pytest.approx(2 * 0.02 * queue.steps(job.recipe))
 
 

@@ -107,8 +107,8 @@ def test_a_longer_training_contains_the_shorter_one(store, monkeypatch, tmp_path
 
 def test_a_store_is_read_once_for_many_trainings_and_again_for_what_another_process_wrote(store, monkeypatch):
     longer = store.get(BASE.but(epochs=4), 0)
-    read, reads = Store.records, []
-    monkeypatch.setattr(Store, "records", lambda self: reads.append(self) or read(self))
+    read, reads = Store.heads, []
+    monkeypatch.setattr(Store, "heads", lambda self: reads.append(self) or read(self))
     found = store.find_many((BASE, seed, False, False) for seed in range(50))
     assert found[0].history.train_loss == longer.history.train_loss[:3] and found[1:] == [None] * 49
     assert reads == [store]
@@ -120,7 +120,7 @@ def test_a_longer_training_goes_on_from_the_shorter_one(store, tmp_path, monkeyp
     whole = copy_of(store, tmp_path).get(BASE.but(epochs=6), 0)
     store.get(BASE.but(epochs=1), 0)
     store.get(BASE, 0)
-    assert [len(record["history"]["train_loss"]) for record in store.shorter(BASE.but(epochs=6), 0)] == [1, 3]
+    assert [head.epochs for head in store.shorter(BASE.but(epochs=6), 0)] == [1, 3]
     assert store.shorter(BASE.but(epochs=1), 0) == store.shorter(BASE.but(epochs=6), 1) == []
     seen, fit = [], one.fit
     monkeypatch.setattr(one, "fit", lambda *a, **k: seen.append(k["checkpoint"].exists()) or fit(*a, **k))

@@ -4,6 +4,7 @@ runs/trainings/KEY/record.json          what happened; written last, so that it 
 runs/trainings/KEY/state-CODE.safetensors   weights, and what is needed to go on
 runs/trainings/KEY/weights.safetensors   weights of a network in NumPy
 runs/trainings/KEY/scores.safetensors   scores of held-out sets, float16
+runs/trainings/index.json               what the records say at a glance; can be deleted
 results/trainings/KEY.json              the record alone, committed
 """
 
@@ -15,7 +16,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from ..device import autocast_dtype
 from ..errors import RunError
 from ..files import tensor_files
 from . import training as one
+from .index import Head, Index
 from .recipe import Recipe, from_canonical
 from .records import WEIGHTS, Training, is_current, read_record, rounded, write_record
 
@@ -48,7 +50,7 @@ class Store:
     def __init__(self, folder: Path, published: Path | None = None, device: torch.device | None = None):
         self.root, self.published = Path(folder), published
         self.device = device or torch.device("cpu")
-        self._seen: dict[str, tuple[int, dict | None]] = {}
+        self._index = Index(self.root / "index.json")
 
     def folder(self, key: str) -> Path:
         """Return the folder of a training."""
@@ -56,30 +58,22 @@ class Store:
 
     def records(self) -> Iterator[dict]:
         """Yield the record of every finished training that is whole, the committed ones of others last."""
-        seen = set()
-        for folder in _entries(self.root):
-            if record := self._read(f"{folder}/record.json"):
-                seen.add(record["key"])
-                yield record
-        for path in _entries(self.published) if self.published else ():
-            if path.endswith(".json") and (record := self._read(path)) and record["key"] not in seen:
-                yield record
+        yield from filter(None, (read_record(Path(head.path)) for head in self.heads()))
 
-    def _read(self, path: str) -> dict | None:
-        """Return a record that is only looked at, read once while it does not change: there may be many."""
-        try:
-            changed = os.stat(path).st_mtime_ns
-        except OSError:
-            return None
-        if self._seen.get(path, (0, None))[0] != changed:
-            self._seen[path] = changed, read_record(Path(path))
-        return self._seen[path][1]
+    def heads(self) -> list[Head]:
+        """Return the head of every finished training, the committed ones of others last."""
+        own = [f"{folder}/record.json" for folder in _entries(self.root)]
+        committed = [path for path in _entries(self.published) if path.endswith(".json")] if self.published else []
+        each: dict[str, Head] = {}
+        for head in self._index.heads(own + committed):
+            each.setdefault(head.key, head)
+        return list(each.values())
 
-    def _by_stem(self) -> dict[tuple[str, int], list[dict]]:
-        """Return the records that there are now, by what trainings of any length share: stem and seed."""
-        found: dict[tuple[str, int], list[dict]] = {}
-        for record in self.records():
-            found.setdefault((record["stem"], record["seed"]), []).append(record)
+    def by_stem(self) -> dict[tuple[str, int], list[Head]]:
+        """Return the heads that there are now, by what trainings of any length share: stem and seed."""
+        found: dict[tuple[str, int], list[Head]] = {}
+        for head in self.heads():
+            found.setdefault((head.stem, head.seed), []).append(head)
         return found
 
     def find(self, recipe: Recipe, seed: int, weights: bool = False, scores: bool = False) -> Training | None:
@@ -100,7 +94,7 @@ class Store:
         for recipe, seed, weights, scores in wanted:
             training = self._itself(recipe, seed, weights, scores)
             if training is None and not weights and not scores:
-                by_stem = self._by_stem() if by_stem is None else by_stem
+                by_stem = self.by_stem() if by_stem is None else by_stem
                 training = self._longer(recipe, seed, by_stem.get((recipe.stem, seed), ()))
             found.append(training)
         return found
@@ -119,12 +113,13 @@ class Store:
             return Training(recipe, seed, record, None, self.device)
         return None
 
-    def _longer(self, recipe: Recipe, seed: int, alike: Iterable[dict]) -> Training | None:
+    def _longer(self, recipe: Recipe, seed: int, alike: Iterable[Head]) -> Training | None:
         """Return the first of some trainings of a recipe's stem and seed that contains its own."""
         if not recipe.epochs or not set(recipe.final) <= set(recipe.evaluate):
             return None  # what it measures at its end stands in no longer one
-        for record in alike:
-            if len(record["history"]["train_loss"]) > recipe.epochs and _has_its_steps(recipe, record):
+        for head in alike:
+            record = read_record(Path(head.path)) if head.epochs > recipe.epochs else None
+            if record and _has_its_steps(recipe, record):
                 longer = from_canonical(record["recipe"])
                 return Training(longer, seed, record, None, self.device).until(recipe)
         return None
@@ -263,20 +258,24 @@ class Store:
         """Begin where the longest shorter training of the same stem, code and arithmetic ended."""
         if state.exists():
             return
-        shorter = [record for record in self.shorter(recipe, seed) if record["state"] == state.name]
+        shorter = [head for head in self.shorter(recipe, seed) if head.state == state.name]
         if shorter:
             state.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.folder(shorter[-1]["key"]) / state.name, state.with_suffix(".copy"))
+            shutil.copyfile(self.folder(shorter[-1].key) / state.name, state.with_suffix(".copy"))
             os.replace(state.with_suffix(".copy"), state)
 
-    def shorter(self, recipe: Recipe, seed: int) -> list[dict]:
-        """Return the records of trainings whose ends a longer one may begin from, the longest last."""
+    def shorter(
+        self, recipe: Recipe, seed: int, among: Mapping[tuple[str, int], list[Head]] | None = None
+    ) -> list[Head]:
+        """Return the heads of trainings whose ends a longer one may begin from, the longest last.
+
+        `among` is what `by_stem` returned, where several are asked for.
+        """
         if not recipe.epochs:
             return []
-        length = lambda record: len(record["history"]["train_loss"])  # noqa: E731
-        alike = self._by_stem().get((recipe.stem, seed), ())
-        there = [r for r in alike if r.get("state") and (self.folder(r["key"]) / r["state"]).exists()]
-        return sorted((record for record in there if length(record) < recipe.epochs), key=length)
+        alike = (self.by_stem() if among is None else among).get((recipe.stem, seed), ())
+        there = [head for head in alike if head.state and (self.folder(head.key) / head.state).exists()]
+        return sorted((head for head in there if head.epochs < recipe.epochs), key=lambda head: head.epochs)
 
     def verify(self, found: Training) -> bool:
         """Replay the first steps of a training with today's code; note in its record if the losses are the same.

@@ -22,6 +22,7 @@ from .. import fingerprint
 from ..data import Batches, Dataset, Split, load
 from ..device import autocast_dtype
 from ..errors import ParameterError
+from ..flops import grouped_convolutions
 from . import parts
 from .loop import History, evaluate, fit, seed_everything
 from .recipe import Part, Recipe
@@ -87,9 +88,10 @@ def train_many(
     for recipe, _ in pairs:
         _check_fields(recipe, loop)
     given = {"checkpoint": checkpoint, "progress": progress, "weights": weights, "steps": steps, **options}
-    if getattr(loop, "many", False):
-        return loop(list(pairs), device, **given)
-    return [loop(recipe, seed, device, **given) for recipe, seed in pairs]
+    with grouped_convolutions():
+        if getattr(loop, "many", False):
+            return loop(list(pairs), device, **given)
+        return [loop(recipe, seed, device, **given) for recipe, seed in pairs]
 
 
 def _check_fields(recipe: Recipe, loop: Callable) -> None:

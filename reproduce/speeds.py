@@ -1,0 +1,126 @@
+"""How long trainings take on this machine: from finished ones, from a few steps, or from their operations."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from statistics import median
+
+import torch
+
+from cifar_utils import environment
+from cifar_utils.device import autocast_dtype
+from cifar_utils.errors import CifarUtilsError
+from cifar_utils.train import parts
+from cifar_utils.train import training as one
+from cifar_utils.train.foresight import operations_of_step, steps
+from cifar_utils.train.recipe import Recipe
+from cifar_utils.train.store import Store
+
+#: Seconds that the measurement of speeds may take in all, without loading and compiling; what is left is estimated
+#: from what was measured.
+MEASURING = 1.0
+
+#: Seconds of a step from which on its operations tell enough: to wait for a few would take too long.
+SLOW = 0.3
+
+
+class Speeds:
+    """How long a step of a recipe takes on this machine.
+
+    Known from finished trainings; else from the operations that it needs, at the rate of those; where these say that
+    a few steps are soon done, measured on them.
+
+    Args:
+        kept: the store whose trainings tell.
+    """
+
+    def __init__(self, kept: Store):
+        self.store, self.left = kept, MEASURING
+        self.machine = environment.machine(kept.device)
+        self.path = kept.root / "speeds.json"
+        self.known: dict[str, float] = {}
+        with suppress(OSError, ValueError):
+            self.known = json.loads(self.path.read_text(encoding="utf-8")).get(self.machine, {})
+        self._rates: dict[str, list[float]] = {}
+        for head in kept.heads():
+            if head.machine == self.machine and head.iterations >= 20:
+                self.known[self._shape(head.recipe)] = head.seconds / head.iterations
+                self._rates.setdefault(head.recipe["model"]["part"], []).append(head.operations / head.seconds)
+
+    def seconds(self, recipe: Recipe) -> float:
+        """Return the estimated seconds of one training."""
+        shape = self._shape(recipe.canonical())
+        if shape not in self.known:
+            self.known[shape] = self._found(recipe) if self.left > 0 else self._guessed(recipe)
+        return self.known[shape] * steps(recipe)
+
+    def _found(self, recipe: Recipe) -> float:
+        began = time.perf_counter()
+        try:
+            count = operations_of_step(recipe)
+            step = count / self._rate(recipe) if count else 0.0
+            if step < SLOW:
+                step = self._measured(recipe)
+            else:
+                self.left -= time.perf_counter() - began
+        except CifarUtilsError:
+            return self._guessed(recipe)
+        self._keep(self._shape(recipe.canonical()), step)
+        return step
+
+    def _rate(self, recipe: Recipe) -> float:
+        """Return operations a second: of trainings of the same kind of network, of any, or half a product's."""
+        every = [rate for rates in self._rates.values() for rate in rates]
+        known = self._rates.get(recipe.model.name) or every
+        return median(known) if known else matrix_product_rate(self.store.device) / 2
+
+    def _measured(self, recipe: Recipe) -> float:
+        # images of the same size, but few: a list waits neither for a network nor for data to be read
+        short = recipe.but(sample=True, images=None, validation=None, batch=min(recipe.batch, 64))
+        short = short.but(start=None) if isinstance(recipe.start, Recipe) else short
+        at_once = getattr(parts.find("loop", recipe.loop), "usually", 1)
+        pairs = [(short, seed) for seed in range(at_once)]
+        # of several at once each tells its share
+        seconds = lambda n: one.train_many(pairs, self.store.device, steps=n)[0].history.seconds  # noqa: E731
+        seconds(1)  # loads data, compiles, and asks for memory
+        began = time.perf_counter()
+        step = seconds(1)
+        more = min(4, steps(short))  # some schedules end with the training
+        if time.perf_counter() - began < SLOW and more > 1:  # what happens once, at the start, does not count
+            step = max(seconds(more) - step, 1e-6) / (more - 1)
+        self.left -= time.perf_counter() - began
+        return step * recipe.batch / short.batch
+
+    def _guessed(self, recipe: Recipe) -> float:
+        """Return the middle one of the known speeds by image, of the same kind of network where there are any."""
+        known = [(json.loads(shape), seconds) for shape, seconds in self.known.items()]
+        alike = [pair for pair in known if pair[0]["model"]["part"] == recipe.model.name]
+        return recipe.batch * median([v / shape.get("batch", 128) for shape, v in alike or known] or [1e-3])
+
+    def _keep(self, shape: str, seconds: float) -> None:
+        with suppress(OSError, ValueError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            old = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
+            old.setdefault(self.machine, {})[shape] = seconds
+            draft = self.path.with_suffix(f".{os.getpid()}.part")
+            draft.write_text(json.dumps(old), encoding="utf-8")
+            os.replace(draft, self.path)
+
+    def _shape(self, told: dict) -> str:
+        """Return what decides the time of a step, of a recipe in its canonical form, as text."""
+        keep = ("data", "model", "batch", "augment", "prepare", "draw", "loss", "precision", "loop", "sample")
+        amp = autocast_dtype(told.get("precision", "auto"), self.store.device)
+        return json.dumps({k: told[k] for k in keep if k in told} | {"precision": str(amp)}, sort_keys=True)
+
+
+def matrix_product_rate(device: torch.device, size: int = 1024) -> float:
+    """Return the floating-point operations a second of one matrix product in float32, the best of three."""
+    a, taken = torch.ones(size, size, device=device), []
+    for _ in range(4):  # the first is not counted
+        began = time.perf_counter()
+        (a @ a)[0, 0].item()
+        taken.append(time.perf_counter() - began)
+    return 2 * size**3 / min(taken[1:])
