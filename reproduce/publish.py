@@ -18,6 +18,7 @@ from .cards import chapter_rows, ledger_table, verdict_lines
 from .params import PROFILES
 from .record import RECORD_MIME, record_of, write_json
 from .runner import run_dir
+from .verdict import Verdict
 
 #: What would show a reader the machine of whoever ran the notebook.
 _PRIVATE = re.compile(r"(/(home|root|Users|work|tmp)/|[A-Z]:\\\\Users)[\w.-]*")
@@ -108,6 +109,11 @@ def _write(chapter: Path, results: Path, executed: dict, record: dict) -> None:
         for row in rows
     }
     record = {**record, "measurements": found}
+    record.pop("waits", None)
+    if any(row.verdict == Verdict.NOT_FULL_SCALE for row in rows):
+        from .waits import waits  # here: it needs PyTorch
+
+        record["waits"] = waits(record["notebook"])
     last = {"text/html": ledger_table(rows), "text/plain": verdict_lines(record), RECORD_MIME: record}
     write_json(chapter, with_verdicts(notebook, rows, last), sort_keys=False)
     write_json(results, record)

@@ -67,3 +67,30 @@ def test_cost_adds_up_and_a_shared_training_counts_once(tmp_path, monkeypatch):
     assert [(name, each.trainings, each.passes) for name, each in rows] == [("one", 1, 500), ("both", 2, 1_000)]
     assert (total.trainings, total.passes, total.operations["GPU"]) == (2, 1_000, 3_000)
     assert cost.in_words(both) == "2: 2 min on GPU, 60 s on CPU (x, 1 threads)" and cost.in_words({}) == ""
+
+
+def test_claims_wait_for_operations_at_the_rates_that_devices_reached():
+    total = cost.Cost()
+    for device, part, seconds, operations in (
+        ("GPU", "net", 100.0, 1e15), ("GPU", "other", 100.0, 3e15), ("GPU", "short", 1.0, 1e9),
+        ("slow GPU", "net", 1e4, 1e15), ("CPU (x)", "net", 1e3, 1e13),
+    ):  # fmt: skip
+        total.add({"recipe": {"batch": 1, "model": {"part": part}}, "history": {"iterations": 1, "seconds": seconds},
+                   "operations": operations, "environment": {"device": device}})  # fmt: skip
+    assert total.fastest() == ["GPU", "CPU (x)"]
+    assert total.rate("GPU", "net") == 1e13
+    assert total.rate("GPU", "short") == total.rate("GPU", "unheard of") == pytest.approx(4e15 / 201, rel=1e-3)
+    waits = {"trainings": 3, "operations": {"net": 2e15, "other": 3e15}, "more": True}
+    records = {"r_q1_one": {"waits": waits}, "r_q2_none": {}}
+    small, done = Row(CURVE, None, Verdict.NOT_FULL_SCALE), Row(CURVE, None, Verdict.REPRODUCED)
+    (one,) = cost.waiting(type("E", (), {"records": records, "rows": [small, done]})(), total)
+    assert (one.claims, one.trainings, one.operations) == ([small], 3, 5e15)
+    assert one.seconds == pytest.approx({"GPU": 200 + 100, "CPU (x)": 5e5}, rel=1e-6)
+    assert cost.waiting(type("E", (), {"records": records, "rows": [done]})(), total) == []
+
+
+def test_every_claim_without_a_verdict_is_told_what_it_waits_for():
+    edition = Edition()
+    _, total = cost.by_chapter(edition)
+    told = [claim.claim.id for each in cost.waiting(edition, total) for claim in each.claims]
+    assert sorted(told) == sorted(r.claim.id for r in edition.rows if r.verdict == Verdict.NOT_FULL_SCALE)

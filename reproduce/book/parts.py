@@ -276,11 +276,13 @@ def curves_of_reports(at: Place) -> tuple[str, dict]:
 
 
 def what_it_cost(at: Place) -> tuple[str, dict]:
-    """What the trainings cost, by chapter and by device."""
+    """What the trainings cost, by chapter and by device, and what those would that claims wait for."""
     rows, total = cost.by_chapter(at.edition)
     titles = {name: at.edition.title(name) for name, _ in rows}
     devices = sorted(total.seconds.items(), key=lambda pair: -pair[1])
-    values = {"rows": rows, "total": total, "titles": titles, "devices": devices}
+    waiting = cost.waiting(at.edition, total)
+    titles |= {each.chapter: at.edition.title(each.chapter) for each in waiting}
+    values = {"rows": rows, "total": total, "titles": titles, "devices": devices, "waiting": waiting}
     return "cost.html.j2", {**values, "address": at.address, "duration": duration}
 
 

@@ -1,0 +1,34 @@
+"""What a chapter's claims wait for that were not run at full scale: trainings, and the operations that these take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from cifar_utils.train.foresight import operations_of_step, steps
+from cifar_utils.train.records import is_current
+
+from .trainings import find_all, plan, store
+
+
+def waits(name: str) -> dict:
+    """Return what a chapter still has to train at profile `full`, as its record keeps it.
+
+    A training whose network or scores are needed is waited for even where its record is there: only the machine that
+    trained it has those.
+
+    Returns:
+        `trainings`: how many; `operations`: of all of these, by kind of network; `more`: whether what comes out of
+        them decides about others.
+    """
+    jobs, more = plan(name, "full")
+    found = zip(jobs, find_all(store(), jobs), strict=True)
+    missing = [job for job, there in found if job.weights or job.scores or not there or not is_current(there.record)]
+    of_step: dict[tuple, float] = {}
+    operations: defaultdict[str, float] = defaultdict(float)
+    for job in missing:
+        recipe = job.recipe
+        decides = (recipe.data, *map(str, (recipe.model, recipe.draw, recipe.augment)), recipe.batch)
+        if decides not in of_step:
+            of_step[decides] = operations_of_step(recipe) or 0.0
+        operations[recipe.model.name] += of_step[decides] * steps(recipe)
+    return {"trainings": len(missing), "operations": dict(operations), "more": more}
