@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -22,7 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from cifar_utils.errors import CifarUtilsError
 
-from .. import versions
+from .. import maps, versions
 from ..cards import render
 from . import curves, formulas, html_pages, lighter, trainings_page
 from .chapter_page import as_page, cell_anchors
@@ -195,6 +196,7 @@ def finish_book(app: Sphinx, exception: Exception | None) -> None:
         }
         for name, table in tables.items():
             (out / name).write_text(table, encoding="utf-8")
+        shutil.copyfile(maps.script(), out / "_static" / "bokeh.min.js")
         lighter.lighten(out)
 
 

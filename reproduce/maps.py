@@ -1,0 +1,126 @@
+"""Maps of images that a reader can touch: drawn by Bokeh, whose script a page loads when its button is pressed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from IPython.display import HTML, display
+from PIL import Image
+
+from cifar_utils.measure import plots
+
+from .cards import render
+
+#: Images in a row of the sheet that all images of a map lie on.
+ROW = 20
+
+#: How many neighbours are shown beside an image.
+NEAR = 5
+
+#: Ten colours that people with colour blindness tell apart together with the markers.
+TEN = (*plots.COLOURS[:6], "#7B3294", "#8C8C8C", "#A6611A", "#333333")
+
+#: Bokeh's names of the markers that figures use.
+_MARKERS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle", "P": "plus",
+            "X": "x", "*": "star"}  # fmt: skip
+
+
+def touchable(
+    points: np.ndarray, classes: Sequence[int], names: Sequence[str], images: torch.Tensor, vectors: np.ndarray,
+    title: str,
+) -> None:  # fmt: skip
+    """Show a button that opens a map under a figure: it can be moved and magnified, and every point shows its image.
+
+    Beside the image stand those nearest to it among `vectors`, which the map was made from. Without scripts, and on
+    paper, nothing of it is seen: the figure above says the same.
+
+    Args:
+        points: (N, 2), the map.
+        classes: (N,), each from 0 to len(names) - 1.
+        names: of the classes.
+        images: (N, channels, height, width), uint8, on any device.
+        vectors: (N, D).
+        title: what the map shows; what is stamped on figures now stands behind it.
+    """
+    plots.stamp(label := plots.stamp(""))
+    title += f" ({label})" if label else ""
+    near = _nearest(np.asarray(vectors, np.float64))
+    sheet, size = _sheet(images), tuple(images.shape[2:])
+    name = f"--cu-sheet-{hashlib.sha256(sheet.encode()).hexdigest()[:8]}"
+    item = _figure(np.asarray(points), np.asarray(classes), names, near, size, name)
+    page = {"title": title, "sheet": sheet, "name": name, "item": json.dumps(item)}
+    display(HTML(render("map.html.j2", **page)))
+
+
+def script() -> Path:
+    """Return the file of Bokeh's script, which a book brings along."""
+    import bokeh
+
+    return Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
+
+
+def _nearest(vectors: np.ndarray) -> np.ndarray:
+    """Return, for each of N vectors, the places of those nearest to it, itself left out: (N, NEAR)."""
+    apart = torch.cdist(torch.as_tensor(vectors), torch.as_tensor(vectors)).fill_diagonal_(torch.inf)
+    return apart.topk(min(NEAR, len(vectors) - 1), largest=False).indices.numpy()
+
+
+def _sheet(images: torch.Tensor) -> str:
+    """Return all images on one sheet, `ROW` in a row, as the address of a WebP picture that holds itself."""
+    pixels = images.cpu().numpy().transpose(0, 2, 3, 1)
+    count, height, width, channels = pixels.shape
+    rows = -(-count // ROW)
+    padded = np.zeros((rows * ROW, height, width, channels), np.uint8)
+    padded[:count] = pixels
+    sheet = padded.reshape(rows, ROW, height, width, channels).swapaxes(1, 2).reshape(rows * height, -1, channels)
+    out = io.BytesIO()
+    Image.fromarray(sheet.squeeze()).save(out, "WEBP", quality=60, method=6)
+    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def _figure(
+    points: np.ndarray, classes: np.ndarray, names: Sequence[str], near: np.ndarray, size: tuple, sheet: str
+) -> dict:  # fmt: skip
+    """Return a figure as Bokeh's script wants it; `sheet` names the CSS variable of the images' address."""
+    from bokeh.embed import json_item  # here: only chapters with a map need it
+    from bokeh.models import ColumnDataSource, HoverTool
+    from bokeh.plotting import figure
+
+    def tile(place: int) -> str:
+        row, column = divmod(int(place), ROW)
+        return f"<i style='background-position:{-column * size[1]}px {-row * size[0]}px'></i>"
+
+    plot = figure(
+        sizing_mode="scale_width", width=640, height=560, tools="pan,wheel_zoom,box_zoom,reset",
+        active_scroll="wheel_zoom", toolbar_location="above", background_fill_color="white",
+    )  # fmt: skip
+    plot.axis.visible = plot.grid.visible = False
+    for k, name in enumerate(names):
+        (own,) = np.nonzero(classes == k)
+        source = ColumnDataSource({
+            "x": points[own, 0].round(2).tolist(),
+            "y": points[own, 1].round(2).tolist(),
+            "image": [tile(place) for place in own],
+            "near": ["".join(tile(other) for other in near[place]) for place in own],
+            "classes": [", ".join(names[classes[other]] for other in near[place]) for place in own],
+        })  # fmt: skip
+        marker = _MARKERS[plots.MARKERS[k % 8]]
+        edge = {"line_color": TEN[k % 10], "line_width": 2} if marker == "x" else {"line_color": "white"}
+        plot.scatter("x", "y", source=source, legend_label=name, name=name, size=9, marker=marker,
+                     fill_color=TEN[k % 10], alpha=0.8, **edge)  # fmt: skip
+    # a tooltip has a style of its own: of the page's, only variables of the whole document reach it
+    style = (f"i{{display:inline-block;width:{size[1]}px;height:{size[0]}px;margin:1px;"
+             f"background-image:var({sheet})}} b i{{zoom:2}} div{{max-width:240px;color:#111}}")  # fmt: skip
+    told = "<b>@image{safe}<br>$name</b><br>nearest vectors: @classes<br>@near{safe}"
+    plot.add_tools(HoverTool(tooltips=f"<div><style>{style}</style>{told}</div>"))
+    legend = plot.legend[0]
+    legend.click_policy, legend.ncols, legend.label_text_font_size = "hide", 5, "12px"
+    plot.add_layout(legend, "below")
+    return dict(json_item(plot))

@@ -1,0 +1,76 @@
+"""Maps that can be touched: what a page gets, from which a browser needs nothing but Bokeh's script beside it."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cifar_utils.measure import plots
+from reproduce import maps
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    found = []
+    monkeypatch.setattr(maps, "display", found.append)
+    g = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (45, 3, 8, 8), generator=g, dtype=torch.uint8)
+    points = np.random.default_rng(0).normal(size=(45, 2))
+
+    def show(stamp="", **changes):
+        given = {"points": points, "classes": np.arange(45) % 3, "names": ("a<b", "cat", "dog"), "images": images,
+                 "vectors": points, "title": "A map"}  # fmt: skip
+        before = plots.stamp(stamp)
+        maps.touchable(**given | changes)
+        plots.stamp(before)
+        return found[-1].data, given | changes
+
+    return show
+
+
+def test_a_map_holds_every_point_with_its_class_and_its_neighbours(shown):
+    html, given = shown()
+    item = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html, re.S)[1])
+    sources = json.dumps(item)
+    for name in ("a<b", "cat", "dog"):
+        assert name in sources
+    x = sorted(v for column in re.findall(r'"x", (\[[-\d., ]+\])', sources) for v in json.loads(column))
+    assert x == sorted(given["points"][:, 0].round(2).tolist())
+    near = maps._nearest(given["vectors"])
+    apart = np.linalg.norm(given["vectors"][:, None] - given["vectors"][None], axis=2) + 1e9 * np.eye(45)
+    assert (near == apart.argsort(1)[:, : maps.NEAR]).all()
+
+
+def test_the_sheet_of_images_is_a_picture_with_each_at_its_place(shown):
+    html, given = shown()
+    address = re.search(r'data-sheet="data:image/webp;base64,([^"]+)"', html)[1]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(address))).convert("RGB"), float)
+    assert sheet.shape == (3 * 8, maps.ROW * 8, 3)
+    own = given["images"][21].numpy().transpose(1, 2, 0)
+    assert abs(sheet[8:16, 8:16].mean((0, 1)) - own.mean((0, 1))).max() < 12  # lossy
+    assert sheet[16:, 5 * 8 + 2 :].mean() < 12
+
+
+def test_grey_images_and_few_points_have_a_map_too(shown):
+    few = {"points": np.eye(3)[:, :2], "vectors": np.eye(3), "classes": [0, 1, 1]}
+    html, _ = shown(images=torch.zeros(3, 1, 28, 28, dtype=torch.uint8), **few)
+    assert "background-position:-28px 0px" in html.replace("\\u0026", "&")
+
+
+def test_a_map_says_what_figures_are_stamped_with(shown):
+    assert "Touch this map: A map (sample data)</button>" in shown("sample data")[0]
+    assert "Touch this map: A map</button>" in shown()[0]
+
+
+def test_nothing_in_a_map_ends_its_script_early(shown):
+    html, _ = shown(names=("</script><b>", "cat", "dog"))
+    assert html.count("</script>") == 1
+
+
+def test_the_script_that_a_book_brings_along_is_there():
+    assert maps.script().stat().st_size > 100_000
