@@ -66,10 +66,10 @@ def script() -> Path:
     return Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
 
 
-def _nearest(vectors: np.ndarray) -> np.ndarray:
-    """Return, for each of N vectors, the places of those nearest to it, itself left out: (N, NEAR)."""
+def _nearest(vectors: np.ndarray) -> list[list[int]]:
+    """Return, for each of N vectors, the places of the NEAR nearest to it, itself left out."""
     apart = torch.cdist(torch.as_tensor(vectors), torch.as_tensor(vectors)).fill_diagonal_(torch.inf)
-    return apart.topk(min(NEAR, len(vectors) - 1), largest=False).indices.numpy()
+    return apart.topk(min(NEAR, len(vectors) - 1), largest=False).indices.tolist()
 
 
 def _sheet(images: torch.Tensor) -> str:
@@ -86,7 +86,7 @@ def _sheet(images: torch.Tensor) -> str:
 
 
 def _figure(
-    points: np.ndarray, classes: np.ndarray, names: Sequence[str], near: np.ndarray, size: tuple, sheet: str
+    points: np.ndarray, classes: np.ndarray, names: Sequence[str], near: list[list[int]], size: tuple, sheet: str
 ) -> dict:  # fmt: skip
     """Return a figure as Bokeh's script wants it; `sheet` names the CSS variable of the images' address."""
     from bokeh.embed import json_item  # here: only chapters with a map need it
@@ -94,7 +94,7 @@ def _figure(
     from bokeh.plotting import figure
 
     def tile(place: int) -> str:
-        row, column = divmod(int(place), ROW)
+        row, column = divmod(place, ROW)
         return f"<i style='background-position:{-column * size[1]}px {-row * size[0]}px'></i>"
 
     plot = figure(
@@ -103,18 +103,20 @@ def _figure(
     )  # fmt: skip
     plot.axis.visible = plot.grid.visible = False
     for k, name in enumerate(names):
-        (own,) = np.nonzero(classes == k)
+        own = np.flatnonzero(classes == k).tolist()
         source = ColumnDataSource({
             "x": points[own, 0].round(2).tolist(),
             "y": points[own, 1].round(2).tolist(),
             "image": [tile(place) for place in own],
-            "near": ["".join(tile(other) for other in near[place]) for place in own],
+            "near": ["".join(map(tile, near[place])) for place in own],
             "classes": [", ".join(names[classes[other]] for other in near[place]) for place in own],
         })  # fmt: skip
         marker = _MARKERS[plots.MARKERS[k % 8]]
-        edge = {"line_color": TEN[k % 10], "line_width": 2} if marker == "x" else {"line_color": "white"}
-        plot.scatter("x", "y", source=source, legend_label=name, name=name, size=9, marker=marker,
-                     fill_color=TEN[k % 10], alpha=0.8, **edge)  # fmt: skip
+        lines = marker == "x"
+        plot.scatter(
+            "x", "y", source=source, legend_label=name, name=name, size=9, marker=marker, alpha=0.8,
+            fill_color=TEN[k % 10], line_color=TEN[k % 10] if lines else "white", line_width=2 if lines else 1,
+        )  # fmt: skip
     # a tooltip has a style of its own: of the page's, only variables of the whole document reach it
     style = (f"i{{display:inline-block;width:{size[1]}px;height:{size[0]}px;margin:1px;"
              f"background-image:var({sheet})}} b i{{zoom:2}} div{{max-width:240px;color:#111}}")  # fmt: skip

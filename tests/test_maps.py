@@ -43,7 +43,7 @@ def test_a_map_holds_every_point_with_its_class_and_its_neighbours(shown):
     assert x == sorted(given["points"][:, 0].round(2).tolist())
     near = maps._nearest(given["vectors"])
     apart = np.linalg.norm(given["vectors"][:, None] - given["vectors"][None], axis=2) + 1e9 * np.eye(45)
-    assert (near == apart.argsort(1)[:, : maps.NEAR]).all()
+    assert (np.array(near) == apart.argsort(1)[:, : maps.NEAR]).all()
 
 
 def test_the_sheet_of_images_is_a_picture_with_each_at_its_place(shown):

@@ -1,16 +1,19 @@
 """What a reader meets first on a chapter's page, what pages compare, and the last touches on their HTML."""
 
 import base64
+import io
 import json
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from cifar_utils.errors import LedgerError
 from cifar_utils.paths import root
 from reproduce import params
-from reproduce.book import comparison, html_pages
+from reproduce.book import comparison, html_pages, share
 from reproduce.book.chapter_page import _named
+from reproduce.book.edition import Edition
 from reproduce.book.opening import Facts, answer_first, facts
 from reproduce.verdict import Verdict
 
@@ -164,11 +167,26 @@ def test_folds_lose_the_label_that_hid_their_words():
     assert shown == '<summary><img src="b.png">'
 
 
+def test_a_link_to_a_page_shows_its_first_figure_or_the_books_picture(monkeypatch):
+    two = '<img alt="" src="../_images/a.png" /><img src="../_images/b.png" />'
+    assert share.of_page(two) == "_images/a.png" and share.of_page("<p>none</p>") == share.FILE
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    assert (share.address(""), share.address("https://x.org/book")) == ("", "https://x.org/book/")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "owner/name")
+    assert share.address("") == "https://owner.github.io/name/"
+
+
+def test_the_books_picture_has_the_size_that_other_sites_want():
+    with Image.open(io.BytesIO(share.picture(Edition().rows))) as picture:
+        assert picture.size == (1200, 630)
+
+
 def test_the_head_describes_the_page():
     long = "<p>Short.</p><p>A <em>long</em> &amp; " + "telling " * 40 + "</p>"
     told = html_pages.description(long)
     assert told.startswith("A long & telling") and told.endswith(" …") and len(told) <= html_pages.LONGEST
     assert html_pages.description("<p>Short.</p>") == ""
-    head = html_pages.head('1. <span>A "title"</span>', told)
+    head = html_pages.head('1. <span>A "title"</span>', told, "https://x.org/_static/share.png")
+    assert '<meta property="og:image" content="https://x.org/_static/share.png" />' in head
     assert 'content="1. A &quot;title&quot;"' in head and 'name="description" content="A long &amp; telling' in head
     assert "commit 0123456789" in html_pages.colophon("T", RECORD) and "run of" not in html_pages.colophon("T", None)

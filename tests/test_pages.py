@@ -503,6 +503,39 @@ def test_a_curve_tells_the_point_that_a_pointer_or_a_key_is_at(tab, address):
     assert not tab.trouble
 
 
+IMAGES_SHOWN = """() => {
+  const found = [];
+  const walk = (root) => root.querySelectorAll("*").forEach((each) => {
+    if (each.shadowRoot) walk(each.shadowRoot);
+    const style = each.localName === "i" ? getComputedStyle(each) : {};
+    if (style.backgroundImage?.startsWith("url(") && style.width === "32px") found.push(style.backgroundPosition);
+  });
+  walk(document);
+  return found;
+}"""
+
+
+def test_a_map_opens_and_shows_the_image_under_the_pointer_and_those_nearest(tab, address):
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(f"{address}/chapters/a1_q2_3_tsne.html")
+    assert not any("bokeh" in url for url in asked), "a megabyte that only a reader who asks for it needs"
+    opened = tab.locator(".cu-map").first
+    opened.get_by_role("button", name="Touch this map").click()
+    canvas = opened.locator("canvas").first
+    canvas.wait_for()
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    tried = ((x / 20, y / 20) for y in range(7, 13) for x in range(5, 16))
+    for x, y in tried:  # no point lies at a place known beforehand
+        tab.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        tab.wait_for_timeout(60)
+        if shown := tab.evaluate(IMAGES_SHOWN):
+            break
+    assert len(shown) == 1 + 5 and len(set(shown)) == 6
+    assert not tab.trouble
+
+
 def test_without_scripts_the_whole_scoreboard_shows(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

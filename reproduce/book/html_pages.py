@@ -37,10 +37,12 @@ def description(body: str) -> str:
     return ""
 
 
-def head(title: str, told: str) -> str:
-    """Return the elements of a page's head that tell other sites what it is."""
+def head(title: str, told: str, picture: str) -> str:
+    """Return the elements of a page's head that tell other sites what it is, and which picture to show of it."""
     title, told = escape(unescape(re.sub("<[^>]+>", "", title))), escape(told)
-    lines = [f'<meta property="og:title" content="{title}" />', '<meta property="og:type" content="article" />']
+    lines = [f'<meta property="og:title" content="{title}" />', '<meta property="og:type" content="article" />',
+             f'<meta property="og:image" content="{picture}" />',
+             '<meta name="twitter:card" content="summary_large_image" />']  # fmt: skip
     if told:
         lines = [f'<meta name="description" content="{told}" />', *lines,
                  f'<meta property="og:description" content="{told}" />']  # fmt: skip

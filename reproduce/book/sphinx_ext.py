@@ -25,7 +25,7 @@ from cifar_utils.errors import CifarUtilsError
 
 from .. import maps, versions
 from ..cards import render
-from . import curves, formulas, html_pages, lighter, trainings_page
+from . import curves, formulas, html_pages, lighter, share, trainings_page
 from .chapter_page import as_page, cell_anchors
 from .edition import PROFILE_VARIABLE, Edition
 from .parts import PARTS, Place
@@ -179,7 +179,10 @@ def finish_page(app: Sphinx, page: str, _template: str, context: dict, doctree: 
     if doctree is None or not context.get("body"):
         return
     body, title = html_pages.finished(context["body"]), context.get("title", "")
-    context["metatags"] = f"{context.get('metatags', '')}\n{html_pages.head(title, html_pages.description(body))}"
+    picture = share.address(app.config.html_baseurl) + share.of_page(body)
+    context["metatags"] = (
+        f"{context.get('metatags', '')}\n{html_pages.head(title, html_pages.description(body), picture)}"
+    )
     context["body"] = body + html_pages.colophon(title, _editions[app].records.get(page.removeprefix(_CHAPTERS)))
     if "<math" in body:  # its letters come with the page, so that no line moves when they arrive
         font = context["pathto"]("_static/fonts/math.woff2", 1)
@@ -196,8 +199,9 @@ def finish_book(app: Sphinx, exception: Exception | None) -> None:
         }
         for name, table in tables.items():
             (out / name).write_text(table, encoding="utf-8")
-        shutil.copyfile(maps.script(), out / "_static" / "bokeh.min.js")
         lighter.lighten(out)
+        shutil.copyfile(maps.script(), out / "_static" / "bokeh.min.js")
+        (out / share.FILE).write_bytes(share.picture(edition.rows))
 
 
 def _note_sources(env: BuildEnvironment, paths: Iterable[Path]) -> None:
