@@ -5,13 +5,15 @@ import io
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cifar_utils.errors import LedgerError
 from cifar_utils.paths import root
 from reproduce import params
-from reproduce.book import comparison, html_pages, share
+from reproduce.book import comparison, html_pages, parts, share
 from reproduce.book.chapter_page import _named
 from reproduce.book.edition import Edition
 from reproduce.book.opening import Facts, answer_first, facts
@@ -190,3 +192,13 @@ def test_the_head_describes_the_page():
     assert '<meta property="og:image" content="https://x.org/_static/share.png" />' in head
     assert 'content="1. A &quot;title&quot;"' in head and 'name="description" content="A long &amp; telling' in head
     assert "commit 0123456789" in html_pages.colophon("T", RECORD) and "run of" not in html_pages.colophon("T", None)
+
+
+def test_a_picture_in_few_colours_looks_the_same():
+    figure, out = Figure(figsize=(3, 2)), io.BytesIO()
+    figure.subplots().plot(range(5), color="#0072B2")
+    figure.savefig(out, format="png")
+    before, after = (np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), float)
+                     for png in (out.getvalue(), parts.few_colours(out.getvalue())))  # fmt: skip
+    assert before.shape == after.shape and abs(before - after).mean() < 1
+    assert len(Image.open(io.BytesIO(parts.few_colours(out.getvalue()))).getcolors()) <= 64
