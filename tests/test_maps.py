@@ -12,6 +12,7 @@ from PIL import Image
 
 from cifar_utils.measure import plots
 from reproduce import maps
+from reproduce.book.chapter_page import _maps_apart
 
 
 @pytest.fixture
@@ -70,6 +71,16 @@ def test_a_map_says_what_figures_are_stamped_with(shown):
 def test_nothing_in_a_map_ends_its_script_early(shown):
     html, _ = shown(names=("</script><b>", "cat", "dog"))
     assert html.count("</script>") == 1
+
+
+def test_maps_stand_below_the_figure_of_their_cell_outside_its_caption(shown):
+    html = {"output_type": "display_data", "metadata": {}, "data": {"text/html": shown()[0]}}
+    png = {"output_type": "display_data", "metadata": {}, "data": {"image/png": ""}}
+    cell = {"cell_type": "code", "id": "7", "metadata": {"mystnb": {"figure": {"caption": "A figure"}}}, "source": "",
+            "outputs": [png, html]}  # fmt: skip
+    figure, below = _maps_apart(cell)
+    assert (figure["outputs"], below["outputs"]) == ([png], [html]) and "mystnb" not in below["metadata"]
+    assert _maps_apart(figure) == [figure] and below["id"] == "maps-7"
 
 
 def test_the_script_that_a_book_brings_along_is_there():

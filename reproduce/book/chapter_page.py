@@ -19,6 +19,10 @@ _GLUED = "application/papermill.record/text/plain"
 _TO_CHAPTER = re.compile(r"\[([^\]]+)\]\((\w+)\.ipynb(#[\w-]+)?\)")
 
 
+#: By what a map that can be touched is known among a cell's outputs.
+MAP = 'class="cu-map"'
+
+
 def as_page(executed: dict, record: dict, published: Container[str] = (), note: str = "") -> dict:
     """Return an executed notebook with its ledger table and glued verdicts judged anew, and without its record.
 
@@ -38,7 +42,7 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     cells = []
     for cell, anchor in zip(executed["cells"], cell_anchors(executed), strict=True):
         if cell["cell_type"] == "code":
-            cells.append(cell)
+            cells += _maps_apart(cell)
         else:
             text = _TO_CHAPTER.sub(lambda link: _link(link, published), "".join(cell["source"]))
             cells.append({**cell, "source": text})
@@ -87,6 +91,16 @@ def _named(cell: dict) -> dict:
     told = first if len(first) <= 70 else first[:70].rpartition(" ")[0] + " …"
     mystnb = {**cell["metadata"]["mystnb"], "code_prompt_show": f"Show the code: {told}"}
     return {**cell, "metadata": {**cell["metadata"], "mystnb": mystnb}}
+
+
+def _maps_apart(cell: dict) -> list[dict]:
+    """Return a cell, and below it the maps that it opens, where it has any: a figure's caption is not theirs, too."""
+    maps = [each for each in cell["outputs"] if MAP in "".join(each.get("data", {}).get("text/html", ""))]
+    if not maps:
+        return [cell]
+    below = {"cell_type": "code", "id": f"maps-{cell.get('id')}", "source": "", "execution_count": None,
+             "metadata": {"tags": ["remove-input"]}, "outputs": maps}  # fmt: skip
+    return [{**cell, "outputs": [each for each in cell["outputs"] if each not in maps]}, below]
 
 
 def _place(anchor: str) -> dict:
