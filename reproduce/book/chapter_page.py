@@ -98,7 +98,8 @@ def _maps_apart(cell: dict) -> list[dict]:
     maps = [each for each in cell["outputs"] if MAP in "".join(each.get("data", {}).get("text/html", ""))]
     if not maps:
         return [cell]
-    below = {"cell_type": "code", "id": f"maps-{cell.get('id')}", "source": "", "execution_count": None,
+    # MyST leaves out cells without a source
+    below = {"cell_type": "code", "id": f"maps-{cell.get('id')}", "source": "# maps", "execution_count": None,
              "metadata": {"tags": ["remove-input"]}, "outputs": maps}  # fmt: skip
     return [{**cell, "outputs": [each for each in cell["outputs"] if each not in maps]}, below]
 
