@@ -48,7 +48,8 @@ class Speeds:
         for head in kept.heads():
             if head.machine == self.machine and head.iterations >= 20:
                 self.known[self._shape(head.recipe)] = head.seconds / head.iterations
-                self._rates.setdefault(head.recipe["model"]["part"], []).append(head.operations / head.seconds)
+                if head.operations and head.seconds:  # some loops count none
+                    self._rates.setdefault(head.recipe["model"]["part"], []).append(head.operations / head.seconds)
 
     def seconds(self, recipe: Recipe) -> float:
         """Return the estimated seconds of one training."""
