@@ -14,7 +14,6 @@ import importlib.metadata
 import io
 import json
 import os
-import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +22,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
-import numpy as np
 import torch
 
 from cifar_utils import operations
 from cifar_utils.errors import ParameterError
 from cifar_utils.paths import notebook_path, root
+
+from . import generators
 
 Value = TypeVar("Value")
 
@@ -86,7 +86,7 @@ class Shelf:
         self._names.add(name)
         path = None if self._is_sample or not in_order else self._path(name, decides)
         if path and (found := self._read(path, name)):
-            _restore(found["moved"], self._device)
+            generators.restore({key: after for key, (_, after) in found["moved"].items()}, self._device)
             operations.add(found["operations"])
             self.taken[name] = round(found["seconds"], 1)
             return found["value"]
@@ -102,9 +102,9 @@ class Shelf:
 
     def _compute(self, compute: Callable[[], Any]) -> dict:
         """Return a value with what else changed: generators' states, operations, and the clock."""
-        before, counted, began = _states(self._device), operations.total(), time.perf_counter()
+        before, counted, began = generators.states(self._device), operations.total(), time.perf_counter()
         value = compute()
-        seconds, after = time.perf_counter() - began, _states(self._device)
+        seconds, after = time.perf_counter() - began, generators.states(self._device)
         moved = {
             key: (joblib.hash(before[key]), state)
             for key, state in after.items()
@@ -133,7 +133,7 @@ class Shelf:
                 os.replace(path, aside)
             print(f"{path.name} is damaged ({error}): it is now {aside.name}, and computed anew.", file=sys.stderr)
             return None
-        now = _states(self._device)
+        now = generators.states(self._device)
         if any(joblib.hash(now[key]) != began for key, (began, _) in found["moved"].items()):
             print(f"{name} draws from a generator that stands elsewhere now: it is computed anew.", file=sys.stderr)
             return None
@@ -188,26 +188,6 @@ def _process() -> dict:
 
 def _sum_of(told: object) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _states(device: torch.device) -> dict[str, Any]:
-    """Return the states of the global generators."""
-    found = {"torch": torch.get_rng_state().numpy(), "numpy": np.random.get_state(), "python": random.getstate()}
-    if device.type != "cpu":
-        found["device"] = getattr(torch, device.type).get_rng_state().cpu().numpy()
-    return found
-
-
-def _restore(moved: Mapping[str, tuple[str, Any]], device: torch.device) -> None:
-    """Put the generators that a computation moved where it left them; the others stay where they are."""
-    setters: dict[str, Callable] = {
-        "torch": lambda state: torch.set_rng_state(torch.from_numpy(state)),
-        "numpy": np.random.set_state,
-        "python": random.setstate,
-        "device": lambda state: getattr(torch, device.type).set_rng_state(torch.from_numpy(state)),
-    }
-    for key, (_, state) in moved.items():
-        setters[key](state)
 
 
 def _packed(entry: dict, name: str) -> bytes:

@@ -19,7 +19,7 @@ from conftest import PARAMETERS, notebook
 from cifar_utils import operations
 from cifar_utils.errors import ParameterError
 from cifar_utils.paths import chapters, notebook_path
-from reproduce import cards, chapter, kept
+from reproduce import cards, chapter, generators, kept
 from reproduce.record import whole_seconds
 
 NAME = "a1_q1_test"
@@ -100,8 +100,9 @@ def test_random_numbers_go_on_as_after_the_computation(project):
 
     runs = []
     for _ in range(2):
+        run = begin()
         torch.manual_seed(1), np.random.seed(2), random.seed(3)
-        runs.append((begin().keep("drawn", draws), draws()))
+        runs.append((run.keep("drawn", draws), draws()))
     (drawn, after), (again, after_again) = runs
     assert torch.equal(drawn[0], again[0]) and drawn[1:] == again[1:]
     assert torch.equal(after[0], after_again[0]) and after[1:] == after_again[1:]
@@ -116,11 +117,26 @@ def test_what_draws_from_a_generator_that_stands_elsewhere_is_computed_anew(proj
     assert capsys.readouterr().err.count("drawn draws from a generator that stands elsewhere now") == 1
 
 
+def test_what_no_cell_seeds_and_trainings_between_are_no_obstacle(project):
+    from cifar_utils.train import seed_everything
+
+    drawn = []
+    for seed in (1, 2):  # as in two processes
+        np.random.seed(seed), random.seed(seed)
+        run = begin()
+        with generators.untouched(run.device):  # as around trainings, which the second run has in its store
+            seed_everything(seed)
+        drawn.append((run.keep("drawn", np.random.rand), random.random()))
+        taken = run.record()["kept"]
+    assert drawn[0] == drawn[1] and list(taken) == ["drawn"]
+
+
 def test_generators_that_a_computation_leaves_alone_stay_where_they_are(project):
     some = Counted(7)
     for seed in (1, 2):
+        run = begin()
         torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
-        assert begin().keep("fixed", some) == 7
+        assert run.keep("fixed", some) == 7
         own = torch.Generator().manual_seed(seed)
         assert torch.equal(torch.rand(2), torch.rand(2, generator=own))
         assert (
