@@ -283,6 +283,11 @@ def test_what_a_chapter_notes_must_stand_outside(project, note, data):
     assert run.keep("two", lambda: 1) == 1 and run.record()["numbers"] == {"x": "1"}
 
 
+def test_every_method_of_a_chapter_is_refused_inside_or_notes_nothing():
+    public = {name for name in vars(chapter.Chapter) if not name.startswith("_")}
+    assert public - set(kept.NOTES) == {"number_format", "is_sample", "leave", "record", "verdicts"}
+
+
 @pytest.mark.parametrize("data", ["real", "sample"])
 def test_a_name_is_given_once_and_is_an_identifier(project, data):
     run = begin(data=data)
