@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from IPython.display import HTML, display
-from PIL import Image
 
 from cifar_utils.measure import plots
 
 from .cards import render
-
-#: Images in a row of the sheet that all images of a map lie on.
-ROW = 20
+from .sheets import ROW, sheet
 
 #: How many neighbours are shown beside an image.
 NEAR = 5
@@ -52,10 +47,10 @@ def touchable(
     plots.stamp(label := plots.stamp(""))
     title += f" ({label})" if label else ""
     near = _nearest(np.asarray(vectors, np.float64))
-    sheet, size = _sheet(images), tuple(images.shape[2:])
-    name = f"--cu-sheet-{hashlib.sha256(sheet.encode()).hexdigest()[:8]}"
+    address, size = sheet(images), tuple(images.shape[2:])
+    name = f"--cu-sheet-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
     item = _figure(np.asarray(points), np.asarray(classes), names, near, size, name)
-    page = {"title": title, "sheet": sheet, "name": name, "item": json.dumps(item)}
+    page = {"title": title, "sheet": address, "name": name, "item": json.dumps(item)}
     display(HTML(render("map.html.j2", **page)))
 
 
@@ -72,23 +67,10 @@ def _nearest(vectors: np.ndarray) -> list[list[int]]:
     return apart.topk(min(NEAR, len(vectors) - 1), largest=False).indices.tolist()
 
 
-def _sheet(images: torch.Tensor) -> str:
-    """Return all images on one sheet, `ROW` in a row, as the address of a WebP picture that holds itself."""
-    pixels = images.cpu().numpy().transpose(0, 2, 3, 1)
-    count, height, width, channels = pixels.shape
-    rows = -(-count // ROW)
-    padded = np.zeros((rows * ROW, height, width, channels), np.uint8)
-    padded[:count] = pixels
-    sheet = padded.reshape(rows, ROW, height, width, channels).swapaxes(1, 2).reshape(rows * height, -1, channels)
-    out = io.BytesIO()
-    Image.fromarray(sheet.squeeze()).save(out, "WEBP", quality=60, method=6)
-    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
-
-
 def _figure(
-    points: np.ndarray, classes: np.ndarray, names: Sequence[str], near: list[list[int]], size: tuple, sheet: str
+    points: np.ndarray, classes: np.ndarray, names: Sequence[str], near: list[list[int]], size: tuple, variable: str
 ) -> dict:  # fmt: skip
-    """Return a figure as Bokeh's script wants it; `sheet` names the CSS variable of the images' address."""
+    """Return a figure as Bokeh's script wants it; `variable` is the CSS variable of the images' address."""
     from bokeh.embed import json_item  # here: only chapters with a map need it
     from bokeh.models import ColumnDataSource, HoverTool
     from bokeh.plotting import figure
@@ -119,7 +101,7 @@ def _figure(
         )  # fmt: skip
     # a tooltip has a style of its own: of the page's, only variables of the whole document reach it
     style = (f"i{{display:inline-block;width:{size[1]}px;height:{size[0]}px;margin:1px;"
-             f"background-image:var({sheet})}} b i{{zoom:2}} div{{max-width:240px;color:#111}}")  # fmt: skip
+             f"background-image:var({variable})}} b i{{zoom:2}} div{{max-width:240px;color:#111}}")  # fmt: skip
     told = "<b>@image{safe}<br>$name</b><br>nearest vectors: @classes<br>@near{safe}"
     plot.add_tools(HoverTool(tooltips=f"<div><style>{style}</style>{told}</div>"))
     legend = plot.legend[0]

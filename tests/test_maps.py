@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from cifar_utils.measure import plots
-from reproduce import maps
-from reproduce.book.chapter_page import _maps_apart
+from reproduce import maps, sheets
+from reproduce.book.chapter_page import _opened_apart
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_sheet_of_images_is_a_picture_with_each_at_its_place(shown):
     html, given = shown()
     address = re.search(r'data-sheet="data:image/webp;base64,([^"]+)"', html)[1]
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(address))).convert("RGB"), float)
-    assert sheet.shape == (3 * 8, maps.ROW * 8, 3)
+    assert sheet.shape == (3 * 8, sheets.ROW * 8, 3)
     own = given["images"][21].numpy().transpose(1, 2, 0)
     assert abs(sheet[8:16, 8:16].mean((0, 1)) - own.mean((0, 1))).max() < 12  # lossy
     assert sheet[16:, 5 * 8 + 2 :].mean() < 12
@@ -78,9 +78,9 @@ def test_maps_stand_below_the_figure_of_their_cell_outside_its_caption(shown):
     png = {"output_type": "display_data", "metadata": {}, "data": {"image/png": ""}}
     cell = {"cell_type": "code", "id": "7", "metadata": {"mystnb": {"figure": {"caption": "A figure"}}}, "source": "",
             "outputs": [png, html]}  # fmt: skip
-    figure, below = _maps_apart(cell)
+    figure, below = _opened_apart(cell)
     assert (figure["outputs"], below["outputs"]) == ([png], [html]) and "mystnb" not in below["metadata"]
-    assert _maps_apart(figure) == [figure] and below["id"] == "maps-7"
+    assert _opened_apart(figure) == [figure] and below["id"] == "opened-7"
 
 
 def test_the_script_that_a_book_brings_along_is_there():
