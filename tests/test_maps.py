@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -85,3 +86,23 @@ def test_maps_stand_below_the_figure_of_their_cell_outside_its_caption(shown):
 
 def test_the_script_that_a_book_brings_along_is_there():
     assert maps.script().stat().st_size > 100_000
+
+
+def test_a_slider_has_every_stage_with_all_places_and_axes_that_hold_them(monkeypatch):
+    found = []
+    monkeypatch.setattr(maps, "display", found.append)
+    places = np.random.default_rng(1).normal(size=(3, 45, 2)) * [[[1]], [[5]], [[40]]]
+    stages = {name: at for name, at in zip(('"untrained"', "100", "300"), places, strict=True)}
+    images = torch.zeros(45, 3, 8, 8, dtype=torch.uint8)
+    maps.through_stages(stages, np.arange(45) % 3, ("cat", "dog", "ox"), images, "A map", again=True)
+    html = found[0].data
+    named = re.search(r'max="2" value="0" data-stages="([^"]*)"', html)[1]
+    assert json.loads(unescape(named)) == list(stages) and "data-sheet" not in html
+    told = json.dumps(json.loads(re.search(r'<script type="application/json">(.*?)</script>', html, re.S)[1]))
+    for k, at in enumerate(places):
+        for axis in (0, 1):
+            column = re.findall(rf'"{"xy"[axis]}{k}", (\[[-\d., ]+\])', told)
+            assert sorted(v for each in column for v in json.loads(each)) == sorted(at[:, axis].round(2).tolist())
+    (low, high) = (min(places[2].ravel()), max(places[2].ravel()))
+    ends = [float(v) for v in re.findall(r'"(?:start|end)": (-?[\d.]+)', told)]
+    assert min(ends) < low and max(ends) > high
