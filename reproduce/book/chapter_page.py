@@ -19,8 +19,8 @@ _GLUED = "application/papermill.record/text/plain"
 _TO_CHAPTER = re.compile(r"\[([^\]]+)\]\((\w+)\.ipynb(#[\w-]+)?\)")
 
 
-#: By what a map that can be touched is known among a cell's outputs.
-MAP = 'class="cu-map"'
+#: By what maps that can be touched, and matrices that open, are known among a cell's outputs.
+OPENED = ('class="cu-map"', 'class="cu-matrix"')
 
 
 def as_page(executed: dict, record: dict, published: Container[str] = (), note: str = "") -> dict:
@@ -42,7 +42,7 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     cells = []
     for cell, anchor in zip(executed["cells"], cell_anchors(executed), strict=True):
         if cell["cell_type"] == "code":
-            cells += _maps_apart(cell)
+            cells += _opened_apart(cell)
         else:
             text = _TO_CHAPTER.sub(lambda link: _link(link, published), "".join(cell["source"]))
             cells.append({**cell, "source": text})
@@ -93,15 +93,16 @@ def _named(cell: dict) -> dict:
     return {**cell, "metadata": {**cell["metadata"], "mystnb": mystnb}}
 
 
-def _maps_apart(cell: dict) -> list[dict]:
-    """Return a cell, and below it the maps that it opens, where it has any: a figure's caption is not theirs, too."""
-    maps = [each for each in cell["outputs"] if MAP in "".join(each.get("data", {}).get("text/html", ""))]
-    if not maps:
+def _opened_apart(cell: dict) -> list[dict]:
+    """Return a cell, and below it the maps and matrices that it opens: a figure's caption is not theirs, too."""
+    told = lambda output: "".join(output.get("data", {}).get("text/html", ""))  # noqa: E731
+    opened = [each for each in cell["outputs"] if any(mark in told(each) for mark in OPENED)]
+    if not opened:
         return [cell]
     # MyST leaves out cells without a source
-    below = {"cell_type": "code", "id": f"maps-{cell.get('id')}", "source": "# maps", "execution_count": None,
-             "metadata": {"tags": ["remove-input"]}, "outputs": maps}  # fmt: skip
-    return [{**cell, "outputs": [each for each in cell["outputs"] if each not in maps]}, below]
+    below = {"cell_type": "code", "id": f"opened-{cell.get('id')}", "source": "# opened", "execution_count": None,
+             "metadata": {"tags": ["remove-input"]}, "outputs": opened}  # fmt: skip
+    return [{**cell, "outputs": [each for each in cell["outputs"] if each not in opened]}, below]
 
 
 def _place(anchor: str) -> dict:
