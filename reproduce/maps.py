@@ -144,8 +144,9 @@ def _figure(drawn: _Map, size: tuple, variable: str) -> dict:
             fill_color=TEN[k % 10], line_color=TEN[k % 10] if lines else "white", line_width=2 if lines else 1,
         )  # fmt: skip
     # a tooltip has a style of its own: of the page's, only variables of the whole document reach it
+    at = " ".join(f"calc(var(--{axis})*-{side}px)" for axis, side in (("x", size[1]), ("y", size[0])))
     style = (f"i{{display:inline-block;width:{size[1]}px;height:{size[0]}px;margin:1px;"
-             f"background:var({variable}) calc(var(--x)*-{size[1]}px) calc(var(--y)*-{size[0]}px)}} b i{{zoom:2}} div{{max-width:240px;color:#111}}")  # fmt: skip
+             f"background:var({variable}) {at}}} b i{{zoom:2}} div{{max-width:240px;color:#111}}")  # fmt: skip
     plot.add_tools(HoverTool(tooltips=f"<div><style>{style}</style>{drawn.told}</div>"))
     legend = plot.legend[0]
     legend.click_policy, legend.ncols, legend.label_text_font_size = "hide", 5, "12px"

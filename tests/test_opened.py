@@ -138,3 +138,34 @@ def test_the_slider_moves_every_point_to_its_stage(page):
     moved = page.evaluate(places)
     assert all(np.allclose(x, last) and not np.allclose(x, first) for x, first, last in moved)
     assert not page.trouble
+
+
+#: Where on the sheet each image lies that a tooltip shows, in whatever shadow it stands.
+TILES = """() => {
+  const found = [];
+  const walk = root => root.querySelectorAll("*").forEach(each => {
+    if (each.shadowRoot) walk(each.shadowRoot);
+    const style = each.localName === "i" && getComputedStyle(each);
+    if (style && style.backgroundImage.startsWith("url(")) found.push([style.backgroundPosition, style.width]);
+  });
+  walk(document);
+  return found;
+}"""
+
+
+def test_a_point_shows_its_image_and_those_nearest_each_at_its_place_on_the_sheet(page):
+    touched = page.locator(".cu-map").first
+    touched.get_by_role("button", name="Touch this map").click()
+    canvas = touched.locator("canvas").first
+    canvas.wait_for()
+    page.wait_for_timeout(500)
+    canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'center', behavior: 'instant' })")
+    box, shown = canvas.bounding_box(), []
+    for x, y in ((x / 16, y / 16) for y in range(3, 13) for x in range(3, 13)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        page.wait_for_timeout(40)
+        if shown := page.evaluate(TILES):
+            break
+    own = {f"-{8 * (k % 20)}px -{8 * (k // 20)}px".replace("-0px", "0px") for k in range(90)}
+    assert len(shown) % 6 == 0 and shown and {place for place, _ in shown} <= own and len({*map(tuple, shown)}) >= 5
+    assert {width for _, width in shown} == {"8px"} and not page.trouble
