@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from cifar_utils.measure import plots
 
 from .cards import render
 from .sheets import ROW, sheet
+
+if TYPE_CHECKING:
+    from bokeh.models import Range1d
 
 #: How many neighbours are shown beside an image.
 NEAR = 5
@@ -45,7 +49,7 @@ def touchable(
         vectors: (N, D).
         title: what the map shows; what is stamped on figures now stands behind it.
     """
-    near, classes = _nearest(np.asarray(vectors, np.float64)), np.asarray(classes)
+    near = _nearest(np.asarray(vectors, np.float64))
     tiles = _tiles(images)
     columns = _places(points) | {
         "image": tiles,
@@ -53,7 +57,7 @@ def touchable(
         "classes": [", ".join(names[classes[other]] for other in some) for some in near],
     }
     told = "<b>@image{safe}<br>$name</b><br>nearest vectors: @classes<br>@near{safe}"
-    _show(_Map(columns, classes, names, told), images, title)
+    _show(_Map(columns, np.asarray(classes), names, told), images, title)
 
 
 def through_stages(
@@ -92,10 +96,8 @@ def _places(points: np.ndarray) -> dict[str, list]:
 
 
 def _tiles(images: torch.Tensor) -> list[str]:
-    """Return for each image what shows it, from the sheet of all."""
-    height, width = images.shape[2:]
-    at = [(-width * (k % ROW), -height * (k // ROW)) for k in range(len(images))]
-    return [f"<i style='background-position:{x}px {y}px'></i>" for x, y in at]
+    """Return for each image what shows it, from the sheet of all: short, as a map has thousands."""
+    return [f"<i style=--x:{k % ROW};--y:{k // ROW}></i>" for k in range(len(images))]
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,11 @@ def _figure(drawn: _Map, size: tuple, variable: str) -> dict:
 
     plot = figure(
         sizing_mode="scale_width", width=640, height=560, tools="pan,wheel_zoom,box_zoom,reset",
-        active_scroll="wheel_zoom", toolbar_location="above", background_fill_color="white", **_ranges(drawn),
+        active_scroll="wheel_zoom", toolbar_location="above", background_fill_color="white",
     )  # fmt: skip
     plot.axis.visible = plot.grid.visible = False
+    if drawn.stages:  # points move, axes do not
+        plot.x_range, plot.y_range = (_range(drawn, axis) for axis in "xy")
     for k, name in enumerate(drawn.names):
         own = np.flatnonzero(drawn.classes == k).tolist()
         source = ColumnDataSource({key: [values[at] for at in own] for key, values in drawn.columns.items()})
@@ -140,8 +144,9 @@ def _figure(drawn: _Map, size: tuple, variable: str) -> dict:
             fill_color=TEN[k % 10], line_color=TEN[k % 10] if lines else "white", line_width=2 if lines else 1,
         )  # fmt: skip
     # a tooltip has a style of its own: of the page's, only variables of the whole document reach it
+    at = " ".join(f"calc(var(--{axis})*-{side}px)" for axis, side in (("x", size[1]), ("y", size[0])))
     style = (f"i{{display:inline-block;width:{size[1]}px;height:{size[0]}px;margin:1px;"
-             f"background-image:var({variable})}} b i{{zoom:2}} div{{max-width:240px;color:#111}}")  # fmt: skip
+             f"background:var({variable}) {at}}} b i{{zoom:2}} div{{max-width:240px;color:#111}}")  # fmt: skip
     plot.add_tools(HoverTool(tooltips=f"<div><style>{style}</style>{drawn.told}</div>"))
     legend = plot.legend[0]
     legend.click_policy, legend.ncols, legend.label_text_font_size = "hide", 5, "12px"
@@ -149,11 +154,10 @@ def _figure(drawn: _Map, size: tuple, variable: str) -> dict:
     return dict(json_item(plot))
 
 
-def _ranges(drawn: _Map) -> dict[str, tuple[float, float]]:
-    """Return what the axes of a map with stages reach from and to, so that points move and axes do not."""
-    found = {}
-    for axis in "xy" if drawn.stages else "":
-        values = [value for k in range(len(drawn.stages)) for value in drawn.columns[f"{axis}{k}"]]
-        edge = 0.05 * (max(values) - min(values))
-        found[f"{axis}_range"] = (min(values) - edge, max(values) + edge)
-    return found
+def _range(drawn: _Map, axis: str) -> Range1d:
+    """Return the range of an axis on which all stages of a map lie."""
+    from bokeh.models import Range1d
+
+    values = [value for k in range(len(drawn.stages)) for value in drawn.columns[f"{axis}{k}"]]
+    edge = 0.05 * (max(values) - min(values))
+    return Range1d(min(values) - edge, max(values) + edge)

@@ -19,7 +19,7 @@ from .sheets import ROW, sheet
 #: The most images that a cell shows, and what is tried where all cells' images together weigh too much.
 MOST = (24, 18, 12, 9, 6, 4, 2, 1)
 
-#: The most bytes of a matrix's images in a page.
+#: The most bytes of a matrix's images in a page that has no other images to touch.
 WEIGHT = 230_000
 
 #: Images are for recognising, and many: less than what maps have.
@@ -43,7 +43,7 @@ class Printed:
 
 def openable(
     true: Sequence[int] | torch.Tensor, predicted: Sequence[int] | torch.Tensor, names: Sequence[str],
-    images: torch.Tensor, title: str, printed: Printed | None = None,
+    images: torch.Tensor, title: str, printed: Printed | None = None, weight: int = WEIGHT,
 ) -> None:  # fmt: skip
     """Show a button that opens a confusion matrix under a figure, each cell with the images that it counts.
 
@@ -56,22 +56,23 @@ def openable(
         images: (N, channels, height, width), uint8, on any device.
         title: whose answers these are, and on which images; what is stamped on figures now stands behind it.
         printed: the report's, shown beside it.
+        weight: the most bytes that all images may take.
 
     Raises:
         ParameterError: the lengths differ, or a class has no name.
     """
-    true = torch.as_tensor(true).cpu().long()
-    predicted = torch.atleast_2d(torch.as_tensor(predicted).cpu().long())
-    _check(true, predicted, len(names), images)
+    right, answers = torch.as_tensor(true).cpu().long(), torch.as_tensor(predicted).cpu().long()
+    answers = answers.view(-1, answers.shape[-1])
+    _check(right, answers, len(names), images)
     plots.stamp(label := plots.stamp(""))
     title += f" ({label})" if label else ""
-    cells = _cells(true, predicted)
-    chosen, address = _as_weighs(cells, images)
+    cells = _cells(right, answers)
+    chosen, address = _as_weighs(cells, images, weight)
     place = {image: k for k, image in enumerate(dict.fromkeys(i for some in chosen.values() for i, _ in some))}
     told = {
         "names": list(names),
-        "networks": len(predicted),
-        "counts": _counts(true, predicted, len(names)).tolist(),
+        "networks": len(answers),
+        "counts": _counts(right, answers, len(names)).tolist(),
         # images of a cell: how many there are, and of those shown the place on the sheet and by how many networks
         "cells": {f"{i},{j}": [len(cells[i, j]), [[place[k], n] for k, n in some]]
                   for (i, j), some in chosen.items()},
@@ -109,13 +110,13 @@ def _cells(true: torch.Tensor, predicted: torch.Tensor) -> dict[tuple[int, int],
     return found
 
 
-def _as_weighs(cells: dict, images: torch.Tensor) -> tuple[dict, str]:
+def _as_weighs(cells: dict, images: torch.Tensor, weight: int) -> tuple[dict, str]:
     """Return as many of each cell's first images as the weight allows, and the sheet on which they lie."""
     for most in MOST:
         chosen = {cell: some[:most] for cell, some in cells.items()}
         shown = dict.fromkeys(image for some in chosen.values() for image, _ in some)
         address = sheet(images[list(shown)], QUALITY)
-        if len(address) <= WEIGHT or most == MOST[-1]:
+        if len(address) <= weight or most == MOST[-1]:
             return chosen, address
     raise AssertionError("the last try counts, whatever it weighs")
 

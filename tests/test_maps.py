@@ -61,7 +61,7 @@ def test_the_sheet_of_images_is_a_picture_with_each_at_its_place(shown):
 def test_grey_images_and_few_points_have_a_map_too(shown):
     few = {"points": np.eye(3)[:, :2], "vectors": np.eye(3), "classes": [0, 1, 1]}
     html, _ = shown(images=torch.zeros(3, 1, 28, 28, dtype=torch.uint8), **few)
-    assert "background-position:-28px 0px" in html.replace("\\u0026", "&")
+    assert "<i style=--x:1;--y:0>" in html and "calc(var(--x)*-28px)" in html
 
 
 def test_a_map_says_what_figures_are_stamped_with(shown):

@@ -71,12 +71,11 @@ def test_a_place_on_the_sheet_has_an_image_of_its_own_class(shown, answers):
             assert abs(own.mean() - (80 * int(key[0]) + 40)) < 12
 
 
-def test_images_that_weigh_too_much_are_fewer_in_every_cell(shown, answers, monkeypatch):
+def test_images_that_weigh_too_much_are_fewer_in_every_cell(shown, answers):
     true, predicted = answers
     noise = torch.randint(256, (200, 3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     whole = len(shown(true, predicted[0], noise)[0])
-    monkeypatch.setattr(matrices, "WEIGHT", 3000)
-    html, told = shown(true, predicted[0], noise)
+    html, told = shown(true, predicted[0], noise, weight=3000)
     most = {len(some) for _, some in told["cells"].values()}
     assert len(most) == 1 and most.pop() in matrices.MOST[1:-1] and len(html) < whole - 1000
     assert sum(number for number, _ in told["cells"].values()) == 200

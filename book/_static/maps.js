@@ -34,6 +34,7 @@ document.addEventListener("DOMContentLoaded", () => {
     slider.setAttribute("aria-valuetext", names[0]);
     slider.addEventListener("input", go);
     stages.hidden = false;
+    slider.focus({ preventScroll: true });  // the button that was pressed is gone
   };
   for (const map of document.querySelectorAll(".cu-map")) {
     const button = map.querySelector("button");
