@@ -18,7 +18,7 @@ import pytest
 
 from cifar_utils.paths import root
 from reproduce import freshness
-from reproduce.book import comparison, hero, scoreboard
+from reproduce.book import comparison, hero, lighter, scoreboard
 from reproduce.book.edition import Edition
 
 #: The first test of a process waits for the whole book to be built.
@@ -105,11 +105,12 @@ def test_every_internal_link_leads_to_a_file_and_an_anchor(site, pages):
 
 
 def test_no_page_is_heavy(site, pages):
+    fonts = sum(path.stat().st_size for path in (site / lighter.ICON_FONTS).glob("*"))
     for name, page in pages.items():
         files = {Path(os.path.normpath((site / name).parent / urlsplit(link).path)) for link in page.links}
         sent = [path for path in files if path.suffix in (".css", ".js", ".webp", ".png", ".svg", ".woff2")]
-        size = len(page.text.encode()) + sum(path.stat().st_size for path in sent if path.is_file())
-        most = {"index.html": 0.8e6, "trainings.html": 4e6, "api.html": 2.5e6}.get(name, 1.5e6)
+        size = fonts + len(page.text.encode()) + sum(path.stat().st_size for path in sent if path.is_file())
+        most = {"index.html": 0.6e6, "trainings.html": 4e6, "api.html": 2.5e6}.get(name, 1.5e6)
         assert all("width" in image for image in page.images if "_images/" in image["src"]), name
         assert size < most, f"{name} with what it shows has {size:,} bytes"
 
@@ -298,6 +299,15 @@ def test_the_picture_of_the_first_page_names_each_point_and_leads_to_its_claim(t
     assert "Reported" in told and "here" in told
     points.last.click(force=True)
     tab.wait_for_url("**/chapters/*.html#claim-*")
+
+
+def test_every_icon_has_a_letter_in_a_font_that_has_come(tab, address):
+    tab.goto(f"{address}/chapters/rdfia_ab_circles.html")
+    letters = "all => all.map(e => [e.className, getComputedStyle(e, '::before').content])"
+    icons = tab.eval_on_selector_all("i[class*='fa-'], span[class*='fa-']", letters)
+    assert len(icons) > 10 and not [name for name, letter in icons if len(letter) != len('"?"')]
+    loaded = "document.fonts.ready.then(all => [...all].filter(f => f.status == 'loaded').map(f => f.family))"
+    assert {"Font Awesome 6 Free", "Font Awesome 6 Brands"} <= {f.strip('"') for f in tab.evaluate(loaded)}
 
 
 @pytest.mark.parametrize("width", [390, 800, 1280])
