@@ -11,6 +11,7 @@ from ..cells import note_cells
 from ..ledger import load_reports
 from ..record import RECORD_MIME, SETTINGS_MIME
 from .opening import answer_first, facts
+from .solution_code import with_places
 
 #: What chapter.glue leaves in a notebook, and myst-nb looks for.
 _GLUED = "application/papermill.record/text/plain"
@@ -45,7 +46,7 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
             cells += _opened_apart(cell)
         else:
             text = _TO_CHAPTER.sub(lambda link: _link(link, published), "".join(cell["source"]))
-            cells.append({**cell, "source": text})
+            cells.append({**cell, "source": with_places(text)})
         if anchor in measured.values() and "remove-cell" in cell["metadata"].get("tags", []):
             cells.append(_place(anchor))
     if note:
