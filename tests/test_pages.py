@@ -24,6 +24,8 @@ from reproduce.book.edition import Edition
 #: The first test of a process waits for the whole book to be built.
 pytestmark = pytest.mark.timeout(900)
 
+#: Milliseconds for a page to open: two are long, and a machine may be busy with trainings.
+PATIENCE = 120_000
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
 #: What the script `jupyter-book` calls; the script itself names the folder that it was installed in.
 JUPYTER_BOOK = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
@@ -226,6 +228,7 @@ def tab(request, browser, address):
     """A tab that notes whatever goes wrong in it."""
     width, height = WIDTHS[request.param]
     context = browser.new_context(viewport={"width": width, "height": height})
+    context.set_default_navigation_timeout(PATIENCE)
     page = context.new_page()
     page.trouble = []
     page.on("console", lambda m: page.trouble.append(f"console: {m.text}") if m.type == "error" else None)
@@ -284,6 +287,7 @@ def test_axe_finds_nothing_that_shuts_a_reader_out(browser, address, scheme, dev
 
     width, height = WIDTHS[device]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_default_navigation_timeout(PATIENCE)
     page, found = context.new_page(), []
     for name in ACCESSIBLE:
         page.goto(f"{address}/{name}", wait_until="load")
