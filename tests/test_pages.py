@@ -124,9 +124,11 @@ def test_every_figure_says_what_it_shows_and_has_a_number(pages):
             alt = (image.get("alt") or "").strip()
             if not alt or FILE_NAME.fullmatch(alt):
                 poor.append(f"{name}: {image.get('src')} has alt text {alt!r}")
-        # a finding's picture stands between its title and its sentence, one of the gallery above its caption
-        shown = [i for i in page.images if re.search("_images/(?!finding-|gallery-)", i["src"])]
-        poor += [f"{name}: {i['src']} has no caption" for i in shown if not i["in_figure"]]
+        # a finding's picture stands between its title and its sentence, one of the gallery above its caption, and the
+        # one that answers a chapter is shown once more in its place
+        shown = {i["src"] for i in page.images if re.search("_images/(?!finding-|gallery-)", i["src"])}
+        told = {i["src"] for i in page.images if i["in_figure"]}
+        poor += [f"{name}: {source} has no caption" for source in shown - told]
         if page.text.count('class="caption-number"') < len(shown):
             poor.append(f"{name}: {len(shown)} figures, fewer numbers")
     assert not poor
@@ -386,7 +388,7 @@ def test_a_reports_tiles_lead_to_that_reports_claims(tab, address):
     assert set(rows.evaluate_all("all => all.map(r => r.dataset.report)")) == {"a1"}
 
 
-def test_the_cards_of_chapters_have_one_column_on_a_phone(browser, address, pages):
+def test_on_a_phone_a_chapter_shows_its_answer_within_two_screens_and_its_card_in_one_column(browser, address, pages):
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
     for name in (n for n in pages if n.startswith("chapters/")):
@@ -395,6 +397,7 @@ def test_the_cards_of_chapters_have_one_column_on_a_phone(browser, address, page
             "dl.cu-card", "e => getComputedStyle(e).gridTemplateColumns.split(' ').length"
         )
         assert columns == 1, name
+        assert page.locator("main img[src*=_images]").first.bounding_box()["y"] < 2 * 844, name
     context.close()
 
 

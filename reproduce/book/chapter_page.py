@@ -10,6 +10,7 @@ from ..cards import Row, chapter_rows, ledger_table, settings_table
 from ..cells import note_cells
 from ..ledger import load_reports
 from ..record import RECORD_MIME, SETTINGS_MIME
+from .lead import figure_first
 from .opening import answer_first, facts
 from .solution_code import with_places
 
@@ -52,7 +53,7 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     if note:
         title, _, rest = cells[0]["source"].partition("\n")
         cells[0]["source"] = f"{title}\n\n{note}\n\n{rest}"
-    cells = answer_first(cells, record, facts(executed, record, rows))
+    cells = figure_first(answer_first(cells, record, facts(executed, record, rows)), name)
     return {**executed, "cells": [_named(cell) for cell in cells]}
 
 
