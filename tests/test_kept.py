@@ -446,4 +446,4 @@ def test_chapters_give_each_result_a_name_of_its_own():
         recipes = "".join("".join(c["source"]) for c in cells if "recipes" in c["metadata"].get("tags", []))
         assert "run.keep" not in recipes, f"{name}: the queue reads recipes without a kernel"
         found[name] = names
-    assert "maps" in found["a3_q2_mnist_from_scratch"]
+    assert "maps" in found["a1_q2_3_tsne"]
