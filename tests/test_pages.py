@@ -513,7 +513,7 @@ def test_whether_dropout_helps_stands_on_one_screen(tab, address):
 
 def test_how_the_reports_fared_stands_at_the_top_and_adds_up(tab, address):
     tab.goto(f"{address}/compare.html")
-    table = tab.locator(".cu-matrix").first
+    table = tab.locator(".cu-grid").first
     assert table.bounding_box()["y"] + table.bounding_box()["height"] < tab.viewport_size["height"] * 1.2
     cells = table.locator("tbody tr").evaluate_all(
         "all => all.map(r => [...r.cells].slice(1).map(c => +c.innerText))"
