@@ -19,7 +19,7 @@ from cifar_utils.measure import plots, words
 from cifar_utils.measure.stats import Summary
 from cifar_utils.train import Recipe, Training
 
-from . import cards, generators, kept, params, trainings
+from . import cards, generators, kept, params, trainings, vectors
 from .ledger import Claim, Measurement, load_claims, load_reports
 from .record import RECORD_MIME, SETTINGS_MIME, code_fingerprint
 from .scale import Scale
@@ -105,6 +105,7 @@ class Chapter:
         self._when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         generators.begin()
         plots.use_house_style()
+        plots.show = vectors.show
         plots.stamp("sample data" if self.is_sample else "")
         self._card: Any = display(cards.Html(cards.header(self.record(), question)), display_id=True)
 

@@ -23,7 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from cifar_utils.errors import CifarUtilsError
 
-from .. import maps, versions
+from .. import maps, vectors, versions
 from ..cards import render
 from . import curves, formulas, html_pages, lighter, share, solution_code, trainings_page
 from .chapter_page import as_page, cell_anchors
@@ -159,6 +159,7 @@ def show_present(app: Sphinx, docname: str, source: list[str]) -> None:
     record, why = edition.records[name], edition.earlier.get(name)
     note = versions.earlier_version_note(record, why) if why else ""
     shown = as_page(json.loads(source[0]), record, edition.records, note)
+    vectors.set_aside(shown["cells"], Path(app.outdir))
     source[0] = json.dumps(shown)
     app.env.temp_data["cell_anchors"] = cell_anchors(shown)
     _note_sources(app.env, [*edition.sources_of(name), *solution_code.sources()])
