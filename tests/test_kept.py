@@ -111,8 +111,9 @@ def test_random_numbers_go_on_as_after_the_computation(project):
 def test_what_draws_from_a_generator_that_stands_elsewhere_is_computed_anew(project, capsys):
     drawn = []
     for seed in (1, 2, 2):
+        run = begin()
         torch.manual_seed(seed)
-        drawn.append(float(begin().keep("drawn", lambda: torch.rand(()))))
+        drawn.append(float(run.keep("drawn", lambda: torch.rand(()))))
     assert drawn[0] != drawn[1] == drawn[2]
     assert capsys.readouterr().err.count("drawn draws from a generator that stands elsewhere now") == 1
 
@@ -122,11 +123,12 @@ def test_what_no_cell_seeds_and_trainings_between_are_no_obstacle(project):
 
     drawn = []
     for seed in (1, 2):  # as in two processes
-        np.random.seed(seed), random.seed(seed)
+        torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
         run = begin()
         with generators.untouched(run.device):  # as around trainings, which the second run has in its store
             seed_everything(seed)
-        drawn.append((run.keep("drawn", np.random.rand), random.random()))
+        both = lambda: (np.random.rand(), float(torch.rand(())))  # noqa: E731
+        drawn.append((run.keep("drawn", both), random.random(), float(torch.rand(()))))
         taken = run.record()["kept"]
     assert drawn[0] == drawn[1] and list(taken) == ["drawn"]
 
