@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -30,9 +29,6 @@ from .trainings import Runs
 from .verdict import judge
 
 Value = TypeVar("Value")
-
-#: Letters in a line of a figure's stamp: what a figure as wide as a page has room for.
-STAMP_WIDTH = 72
 
 
 def start(name: str, namespace: dict, question: str, scale: Mapping[str, object] | None = None) -> Chapter:
@@ -254,8 +250,7 @@ class Chapter:
 
     def enter(self, scale: Scale) -> tuple:
         """Begin a block of `scale`; return what `leave` needs."""
-        stamp = "sample data" if self.is_sample else "" if scale.is_full else f"scaled down: {scale.words}"
-        stamp = "\n".join(textwrap.wrap(stamp, STAMP_WIDTH))
+        stamp = "sample data" if self.is_sample else scale.stamp
         before = (self.full_scale, self._scale, plots.stamp(stamp))
         self.full_scale, self._scale = scale.is_full, scale.words
         return before
