@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ParameterError
 
-#: What may be measured; with a colon and a number, so many of its first examples (`val:1000`). `train` are as many
+#: What may be measured; with a colon and a number, so many of its first examples: `val:1000`. `train` are as many
 #: as are held out, `train:all` are all.
 SETS = ("train", "val", "test")
 
