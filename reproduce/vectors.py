@@ -25,6 +25,9 @@ FOLDER = "_vectors"
 #: A cloud of more points than these is pixels in the vectors, too: it would take a line of text for each.
 MOST_POINTS = 400
 
+#: Bytes of vectors above which a figure is published as pixels alone: a map of thousands of marks, or photographs.
+HEAVY = 150_000
+
 #: Resolution of what stays pixels.
 DPI = 220
 
@@ -47,6 +50,13 @@ def as_svg(fig: Figure) -> str:
     with mpl.rc_context(_SVG):
         fig.savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
+
+
+def leave_out_heavy(cells: list[dict]) -> None:
+    """Take vectors that weigh more than `HEAVY` out of a chapter's cells, in place."""
+    for data in (output.get("data", {}) for cell in cells for output in cell.get("outputs", ())):
+        if len("".join(data.get(SVG, "")).encode()) > HEAVY:
+            del data[SVG]
 
 
 def set_aside(cells: list[dict], pages: Path) -> None:

@@ -54,6 +54,13 @@ def test_a_cloud_of_many_points_stays_pixels(points, as_pixels):
     plt.close(fig)
 
 
+def test_what_weighs_too_much_is_published_as_pixels_alone():
+    of = lambda size: {"outputs": [{"data": {PNG: "", SVG: "x" * size}}]}  # noqa: E731
+    cells = [of(vectors.HEAVY), of(vectors.HEAVY + 1), {"source": "text"}]
+    vectors.leave_out_heavy(cells)
+    assert [set(c["outputs"][0]["data"]) for c in cells[:2]] == [{PNG, SVG}, {PNG}]
+
+
 def test_a_page_is_sent_without_vectors_and_printed_with_them(tmp_path, monkeypatch, browser, shown):
     pypdf = pytest.importorskip("pypdf")
     vectors.show(line())
