@@ -401,6 +401,15 @@ def test_on_a_phone_a_chapter_shows_its_answer_within_two_screens_and_its_card_i
     context.close()
 
 
+def test_on_a_phone_the_table_of_trainings_needs_no_scrolling_sideways(browser, address):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{address}/trainings.html", wait_until="load")
+    within, needed = page.eval_on_selector(".cu-scroll", "e => [e.clientWidth, e.scrollWidth]")
+    assert needed <= within
+    context.close()
+
+
 def test_on_paper_nothing_is_clipped_and_the_dark_is_light(browser, address):
     context = browser.new_context(viewport={"width": 700, "height": 900}, color_scheme="dark")
     page = context.new_page()
