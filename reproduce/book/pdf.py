@@ -64,6 +64,7 @@ def write(pages: Path) -> Path:
         numbers = PdfReader(io.BytesIO(_page_numbers(browser, len(whole.pages))))
     for page, number in zip(whole.pages, numbers.pages, strict=False):
         page.merge_page(number)
+        page.compress_content_streams()  # merging leaves them bare: nine tenths of the file
     _link_inside(whole, starts)
     whole.add_metadata({"/Title": "Five Reports, Rerun"})
     whole.compress_identical_objects()
