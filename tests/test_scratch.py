@@ -245,6 +245,22 @@ def test_networks_trained_side_by_side_are_those_trained_alone():
         side_by_side([(one, (0,), {})], workers=-1)
 
 
+def test_a_network_of_more_than_a_megabyte_learns_in_another_process():
+    x, y = examples(40, np.float32)
+    wide = [Network((SIZES[0], 60_000, SIZES[-1]), "relu", seed=seed) for seed in range(2)]
+    first = [network.parameters[0].copy() for network in wide]
+    calls = [(_trained, (network, x, y), {}) for network in wide]
+    found = side_by_side(calls, workers=2)
+    for network, before, after in zip(wide, first, found, strict=True):
+        assert not np.array_equal(after, before)
+        np.testing.assert_array_equal(network.parameters[0], before)  # the caller's own is not written to
+
+
+def _trained(network, x, y):
+    fit(network, SGD(0.1), x, y, batch_size=40, epochs=1)
+    return network.parameters[0]
+
+
 def test_marks_take_the_place_of_epochs():
     x, y = examples(100, np.float32)
     make = lambda: Network(SIZES, "relu", seed=3)  # noqa: E731

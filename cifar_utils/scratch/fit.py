@@ -202,6 +202,7 @@ def side_by_side(calls: Sequence[tuple[Callable, tuple, dict]], workers: int = 0
     workers = min(workers or cpu_count(), len(calls))
     if workers <= 1:
         return [function(*args, **named) for function, args, named in calls]
-    with parallel_config(backend="loky", inner_max_num_threads=1), warnings.catch_warnings():
+    # "c": what is above a megabyte is shared, not copied, and a worker may still write to what it was given
+    with parallel_config(backend="loky", inner_max_num_threads=1, mmap_mode="c"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="A worker stopped")  # and was replaced, to free its memory
         return list(Parallel(n_jobs=workers)(calls))
