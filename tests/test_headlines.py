@@ -62,11 +62,14 @@ def test_cost_adds_up_and_a_shared_training_counts_once(tmp_path, monkeypatch):
                   "operations": 3_000, "environment": device}  # fmt: skip
         write_record(tmp_path / "results" / "trainings" / f"{key}.json", record)
     one, both = {"trainings": {"a" * 16: 50.0}}, {"trainings": dict.fromkeys(("a" * 16, "b" * 16), 50.0)}
-    edition = type("E", (), {"records": {"one": one, "both": both, "none": {}}})()
+    edition = type("E", (), {"profile": "", "records": {"one": one, "both": both, "none": {}}})()
+    again = {**record, "history": {"iterations": 50, "seconds": 7.0}}  # trained here, too
+    write_record(tmp_path / "runs" / "trainings" / ("b" * 16) / "record.json", again)
+    assert cost.trainings_of(both, own=True)[1]["history"]["seconds"] == 7
     rows, total = cost.by_chapter(edition)
     assert [(name, each.trainings, each.passes) for name, each in rows] == [("one", 1, 500), ("both", 2, 1_000)]
     assert (total.trainings, total.passes, total.operations["GPU"]) == (2, 1_000, 3_000)
-    assert cost.in_words(both) == "2: 2 min on GPU, 60 s on CPU (x, 1 threads)" and cost.in_words({}) == ""
+    assert cost.in_words(both) == "2: 2 min on GPU, 60 s on CPU (x, 1 thread)" and cost.in_words({}) == ""
 
 
 def test_claims_wait_for_operations_at_the_rates_that_devices_reached():

@@ -70,7 +70,8 @@ class Cost:
     def where(self) -> str:
         """The devices and the time on each, in words, the longest first."""
         each = sorted(self.seconds.items(), key=lambda pair: -pair[1])
-        return ", ".join(f"{duration(seconds)} on {device}" for device, seconds in each)
+        words = ", ".join(f"{duration(seconds)} on {device}" for device, seconds in each)
+        return words.replace(" 1 threads", " 1 thread")
 
 
 def of(records: Iterable[dict]) -> Cost:
@@ -81,11 +82,18 @@ def of(records: Iterable[dict]) -> Cost:
     return cost
 
 
-def trainings_of(record: dict) -> list[dict]:
-    """Return the records of the trainings that a chapter's run used, committed or in the store of this machine."""
+def trainings_of(record: dict, own: bool = False) -> list[dict]:
+    """Return the records of the trainings that a chapter's run used: the committed ones, or those of this machine.
+
+    Args:
+        record: of the run.
+        own: look first into the store of this machine, for a book of one's own runs.
+    """
     found = []
     for key in record.get("trainings", {}):
-        found += [each for place in places(key) if (each := read_record(place))][:1]
+        here = places(key)  # this machine's first
+        each = map(read_record, here if own else reversed(here))
+        found += list(filter(None, each))[:1]
     return found
 
 
@@ -102,7 +110,7 @@ def by_chapter(edition: Edition) -> tuple[list[tuple[str, Cost]], Cost]:
     """Return what each chapter's trainings cost, and all together; one that two chapters share counts once there."""
     rows, every = [], {}
     for name, record in edition.records.items():
-        each = trainings_of(record)
+        each = trainings_of(record, own=bool(edition.profile))
         if each:
             rows.append((name, of(each)))
             every |= {found["key"]: found for found in each}
