@@ -17,7 +17,7 @@ from pathlib import Path
 #: :meta hide-value:
 PACKAGE = Path(__file__).parent
 
-#: Files that decide no number: what errors say, and where files lie (`files/catalogue.py` has the sums of theirs).
+#: Files that decide no number, being what errors say, and where files lie (`files/catalogue.py` has their sums).
 #:
 #: :meta hide-value:
 NEUTRAL = {"errors.py", "fingerprint.py", "paths.py", "files/fetch.py", "files/sources.py", "files/tensor_files.py"}

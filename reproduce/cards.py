@@ -11,6 +11,7 @@ import jinja2
 
 from .evidence import Setting
 from .ledger import Claim, Measurement, load_claims, load_reports
+from .record import whole_seconds
 from .show import show_found, show_reported
 from .verdict import Verdict, judge
 
@@ -123,7 +124,7 @@ def header(record: dict, question: str, finished: bool = False, about: object = 
         data="; ".join(_data_line(provenance) for provenance in record["data"].values()),
         seeds=record["parameters"].get("seeds", 1),
         number_format=_number_format(record),
-        took=_duration(record["duration_s"]) if finished else "running …",
+        took=_took(record) if finished else "running …",
         about=about,
     )
 
@@ -144,6 +145,13 @@ def _number_format(record: dict) -> str:
 def _data_line(provenance: dict) -> str:
     sizes = ", ".join(f"{n:,} {part}" for part, n in provenance.get("sizes", {}).items())
     return f"{provenance['name']}, {provenance['source']}" + (f" ({sizes})" if sizes else "")
+
+
+def _took(record: dict) -> str:
+    """Return in words how long a run took, with what an earlier one had computed for it."""
+    earlier = sum(record.get("kept", {}).values())
+    whole = _duration(whole_seconds(record))
+    return f"{whole}, {_duration(earlier)} of it in an earlier run" if earlier else whole
 
 
 def _duration(seconds: float) -> str:

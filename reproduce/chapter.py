@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from IPython.display import display
 
@@ -19,7 +19,7 @@ from cifar_utils.measure import plots, words
 from cifar_utils.measure.stats import Summary
 from cifar_utils.train import Recipe, Training
 
-from . import cards, params, trainings
+from . import cards, generators, kept, params, trainings, vectors
 from .ledger import Claim, Measurement, load_claims, load_reports
 from .record import RECORD_MIME, SETTINGS_MIME, code_fingerprint
 from .scale import Scale
@@ -27,6 +27,8 @@ from .show import show_found
 from .source import source as source  # chapter.source(Dropout) shows the library's code
 from .trainings import Runs
 from .verdict import judge
+
+Value = TypeVar("Value")
 
 
 def start(name: str, namespace: dict, question: str, scale: Mapping[str, object] | None = None) -> Chapter:
@@ -49,7 +51,7 @@ def start(name: str, namespace: dict, question: str, scale: Mapping[str, object]
         raise ParameterError(f"Parameter {missing[0]} has no value yet; run the notebook's parameters cell first.")
     values = params.check({key: namespace[key] for key in allowed}, allowed)
     namespace.update(values)
-    return Chapter(name, values, question, scale or {})
+    return Chapter(name, values, question, scale or {}, namespace.get("In", ()))
 
 
 def _injected(cells: Sequence[str]) -> list[str]:
@@ -76,7 +78,9 @@ class Chapter:
         report_scale: the report's own numbers, by name.
     """
 
-    def __init__(self, name: str, values: dict, question: str, scale: Mapping[str, object]):
+    def __init__(
+        self, name: str, values: dict, question: str, scale: Mapping[str, object], executed: Sequence[str] = ()
+    ):  # fmt: skip
         self.name, self.params, self.question, self.report_scale = name, values, question, dict(scale)
         if values["profile"] not in params.PROFILES:
             raise ParameterError(f"profile is {values['profile']!r}; expected one of {params.PROFILES}.")
@@ -93,11 +97,15 @@ class Chapter:
         self._numbers: dict[str, str] = {}
         self._data: dict = {}
         self._trainings: dict[str, float] = {}  # key to seconds
+        self._trained: dict[str, list] = {}  # key to what tells one training of it from another
+        self._shelf = kept.Shelf(name, self.device, self.is_sample, executed)
         self._printed: dict[str, float | None | list] = {}  # numbers of the report that the experiment itself uses
         self._checks: dict[str, bool] = {}  # sentences of the page, and whether this run bears them out
         self._started, self._operations = time.perf_counter(), operations.total()
         self._when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        generators.begin()
         plots.use_house_style()
+        plots.show = vectors.show
         plots.stamp("sample data" if self.is_sample else "")
         self._card: Any = display(cards.Html(cards.header(self.record(), question)), display_id=True)
 
@@ -150,11 +158,37 @@ class Chapter:
 
     def note_training(self, training: Training) -> None:
         """Note a training, and the data that it was made from, for the record."""
-        self._trainings[training.record["key"]] = round(training.seconds, 1)
-        found = training.record["data"]
+        record = training.record
+        self._trainings[record["key"]] = round(training.seconds, 1)
+        self._trained[record["key"]] = [record.get("code"), record.get("started"), record.get("environment")]
+        found = record["data"]
         label, sizes = found["name"], found["sizes"]
         if self._data.setdefault(label, found)["sizes"] != sizes:
             self._data[f"{label}, {sizes['train']} training images"] = found
+
+    def keep(self, name: str, compute: Callable[[], Value]) -> Value:
+        """Return what `compute` returns: taken from `runs/kept` where an earlier run left it, else computed and kept.
+
+        Taken or computed, what comes after is the same: global random states go on from where the computation left
+        them, and its operations count. It is taken where code (all of the chapter's), parameters, trainings so far,
+        device, threads, versions and the states that it draws from are the same; on sample data, and where an editor
+        ran cells changed or out of order, never. What it prints, draws or changes elsewhere is not kept.
+
+        Args:
+            name: another one for each result, such as `maps`.
+            compute: takes nothing, and notes nothing (`run.report`, `run.train`, ...); returns numbers, arrays,
+                tensors, or lists and dicts of them, some 200 MB at most.
+
+        Raises:
+            ParameterError: the name is taken or no identifier, `compute` notes something, or the value has a part
+                that cannot be stored, such as a lambda.
+        """
+        where = {key: value for key, value in self._environment.items() if key != "commit"}
+        decides = {
+            "code": code_fingerprint(self.name), "parameters": self.params, "environment": where,
+            "precision": self.number_format, "trainings": self._trained, "printed": self._printed,
+        }  # fmt: skip
+        return self._shelf.get(name, kept.noting_nothing(self, name, compute), decides)
 
     def uses(self, provenance: dict) -> None:
         """Note what else was read from files, such as a network's weights; nothing for an empty `provenance`."""
@@ -216,7 +250,7 @@ class Chapter:
 
     def enter(self, scale: Scale) -> tuple:
         """Begin a block of `scale`; return what `leave` needs."""
-        stamp = "sample data" if self.is_sample else "" if scale.is_full else f"scaled down: {scale.words}"
+        stamp = "sample data" if self.is_sample else scale.stamp
         before = (self.full_scale, self._scale, plots.stamp(stamp))
         self.full_scale, self._scale = scale.is_full, scale.words
         return before
@@ -334,6 +368,7 @@ class Chapter:
             "data": self._data,
             "code": self._code,
             "trainings": self._trainings,
+            "kept": self._shelf.taken,  # seconds that an earlier run spent, by result
             "printed": self._printed,
             "checks": self._checks,
             "operations": operations.total() - self._operations,

@@ -11,7 +11,7 @@ import yaml
 from cifar_utils.errors import RunError
 from cifar_utils.paths import chapter_name, root
 
-from . import freshness, versions
+from . import freshness, vectors, versions
 from .book import scoreboard
 from .book.chapter_page import with_verdicts
 from .cards import chapter_rows, ledger_table, verdict_lines
@@ -115,7 +115,9 @@ def _write(chapter: Path, results: Path, executed: dict, record: dict) -> None:
 
         record["waits"] = waits(record["notebook"])
     last = {"text/html": ledger_table(rows), "text/plain": verdict_lines(record), RECORD_MIME: record}
-    write_json(chapter, with_verdicts(notebook, rows, last), sort_keys=False)
+    published = with_verdicts(notebook, rows, last)
+    vectors.leave_out_heavy(published["cells"])
+    write_json(chapter, published, sort_keys=False)
     write_json(results, record)
     _publish_trainings(record)
 

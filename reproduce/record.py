@@ -81,3 +81,8 @@ def code_fingerprint(name: str) -> str:
     """
     cells = code_cells(name)
     return fingerprint.of_code(cells, root() / "cifar_utils", _registries(cells))
+
+
+def whole_seconds(record: dict) -> float:
+    """Return how long a run would have taken without what `run.keep` had from an earlier one."""
+    return record["duration_s"] + sum(record.get("kept", {}).values())

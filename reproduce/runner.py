@@ -18,7 +18,7 @@ from cifar_utils.paths import chapter_name, notebook_path, root
 
 from . import freshness, kernels, params, versions
 from .cells import note_cells
-from .record import record_of, write_json
+from .record import record_of, whole_seconds, write_json
 
 # jsonschema would read a grammar of internationalised addresses for 3 s; notebooks have none to check
 sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType]: None means not there
@@ -114,7 +114,7 @@ def _expected(name: str, profile: str) -> str:
     with suppress(OSError, ValueError, KeyError):
         record = json.loads((root() / "results" / f"{name}.json").read_text(encoding="utf-8"))
         if record["profile"] == profile:
-            return f" (the published run took {record['duration_s'] / 60:.1f} min)"
+            return f" (the published run took {whole_seconds(record) / 60:.1f} min)"
     return ""
 
 

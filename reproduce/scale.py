@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from cifar_utils.measure import words
 
 if TYPE_CHECKING:
     from .chapter import Chapter
+
+#: Letters in a line of a figure's stamp, which is as much as a figure as wide as a page has room for.
+STAMP_WIDTH = 72
 
 
 class Scale:
@@ -58,6 +62,11 @@ class Scale:
         told += [f"{_quantity(name, self.here[name])} instead of {words.parameter(self.of[name])}"
                  for name in self.smaller if name not in amounts]  # fmt: skip
         return "; ".join(told)
+
+    @property
+    def stamp(self) -> str:
+        """What figures of this size say above them, in lines; nothing at full scale."""
+        return "" if self.is_full else "\n".join(textwrap.wrap(f"scaled down: {self.words}", STAMP_WIDTH))
 
     def __enter__(self) -> Scale:
         self._before.append(self._chapter.enter(self))

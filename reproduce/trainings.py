@@ -25,7 +25,7 @@ from cifar_utils.train.records import Training, is_current, read_record, write_r
 from cifar_utils.train.store import Store
 from cifar_utils.train.training import FIRST_STEPS, with_sample
 
-from . import params, recipes, versions
+from . import generators, params, recipes, versions
 from .ledger import load_claims
 
 #: The tag of cells that write recipes and call `run.train`, and nothing that needs what came out of it.
@@ -257,7 +257,8 @@ def for_chapter(
     pairs = [(recipe, seed) for recipe in arms.values() for seed in each]
     names = {recipe.key(seed): f"{arm}, seed {seed}" for arm, recipe in arms.items() for seed in each}
     label = None if chapter.is_sample else lambda group: _label([names[recipe.key(seed)] for recipe, seed in group])
-    done = iter(kept.get_many(pairs, weights=weights, scores=scores, progress=label))
+    with generators.untouched(chapter.device):  # what comes after is the same, trained now or taken from the store
+        done = iter(kept.get_many(pairs, weights=weights, scores=scores, progress=label))
     runs = Runs(arms, each, {arm: [next(done) for _ in each] for arm in arms})
     for training in (training for arm in runs for training in runs[arm]):
         chapter.note_training(training)

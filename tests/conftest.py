@@ -44,11 +44,12 @@ def _quiet_globals():
 
     from cifar_utils.measure import plots
 
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    state, threads, show = torch.get_rng_state(), torch.get_num_threads(), plots.show
     torch.set_num_threads(1)
     with matplotlib.rc_context():
         yield
     plots.stamp("")
+    plots.show = show  # a chapter shows its figures as vectors, too
     plt.close("all")
     torch.set_rng_state(state)
     torch.set_num_threads(threads)

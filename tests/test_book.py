@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -266,7 +267,7 @@ def test_parts_say_what_there_is(project):
 def test_benchmarks_are_a_figure_a_table_and_a_machine(project):
     text = part("benchmarks")
     assert "```{figure} /benchmarks.png" in text and "step overhead 1.01." in text
-    assert "| loader_vs_dataloader | 200,000 img/s | 8,000 img/s | 25 | a \\| b |" in text
+    assert "| **loader_vs_dataloader**: a \\| b | 200,000 img/s | 8,000 img/s | 25 |" in text
     assert text.count("Measured on") == 1 and "Measured on 2026-11-01: torch 2.15." in text
     pairs = json.loads((project / "results/benchmarks.json").read_text())["benchmarks"]
     pairs[0]["date"] = "2026-11-02"
@@ -377,12 +378,14 @@ class Application:
 
     def __init__(self):
         self.env = SimpleNamespace(temp_data={}, note_dependency=lambda path: None)
+        self.outdir = Path()
 
 
 def shown(project, **changed) -> tuple[str, str]:
     """Return the first cell of the chapter's page and its report's list, for a record that says this."""
     (project / "results" / f"{NOTEBOOK}.json").write_text(json.dumps(record(**changed)))
     app = Application()
+    app.outdir = project / "_build"
     sphinx_ext._editions[app] = Edition()
     source = [(project / "book/chapters" / f"{NOTEBOOK}.ipynb").read_text()]
     sphinx_ext.show_present(app, f"chapters/{NOTEBOOK}", source)

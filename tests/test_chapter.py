@@ -12,7 +12,7 @@ from cifar_utils.data import standin as sample
 from cifar_utils.errors import LedgerError, ParameterError
 from cifar_utils.measure import plots
 from cifar_utils.measure.stats import summarise
-from reproduce import cells, chapter, ledger, record, source
+from reproduce import cells, chapter, ledger, record, scale, source
 from reproduce.chapter import RECORD_MIME, start
 
 NAME = "a1_q1_test"
@@ -179,6 +179,10 @@ def test_figures_are_stamped_on_sample_data_and_where_scaled_down(page):
     with run.scale(images=5_000, of={"images": 50_000}):
         assert plots._stamp == "scaled down: 5,000 images instead of 50,000"
     assert plots._stamp == ""
+    many = {f"amount_of_kind_{i}": 10 for i in range(8)}
+    with run.scale(**dict.fromkeys(many, 1), of=many):  # a line of this would not fit above a figure
+        lines = plots._stamp.split("\n")
+        assert len(lines) > 2 and max(map(len, lines)) <= scale.STAMP_WIDTH and "instead of" in plots._stamp
 
 
 # ---- reporting ---------------------------------------------------------------------------------

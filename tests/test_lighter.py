@@ -52,12 +52,10 @@ def test_a_formula_that_cannot_be_drawn_stops_the_build_with_a_sentence(latex):
 # ---- what no page uses ----
 
 
-def test_icons_are_kept_by_each_of_their_names():
-    bars, up = '[448,512,["navicon"],"f0c9","M0 0z"]', '[384,512,[8593],"f062",["M0 0z","M1 1z"]]'
-    script = f'var i={{bars:{bars},"arrow-up":{up},ban:[5,5,[],"f05e","M0 0z"]}};'
-    kept = lighter.icons(script, ["navicon", "arrow-up"])
-    assert "bars" in kept and "arrow-up" in kept and "ban" not in kept
-    assert lighter.icons(kept, ["navicon", "arrow-up"]) == kept
+def test_the_classes_of_a_page_are_those_of_its_elements_and_what_its_scripts_say():
+    page = '<p class="a b-c">never <i class=""></i></p><script>add("d")</script><script src="e.js"></script>'
+    found = lighter.classes(page)
+    assert {"a", "b-c", "d"} <= found and not {"never", "e", "p"} & found
 
 
 def test_a_rule_stays_while_one_of_its_selectors_is_used():
@@ -79,6 +77,7 @@ def test_a_book_is_lightened_and_keeps_the_pixels_of_its_pictures(tmp_path):
     (tmp_path / "_static/s.css").write_text(".seen{a:b}.unseen{a:b}")
     (tmp_path / "_static/s.css.map").write_text("{}")
     page = '<p class="seen"><img src="_images/a.png"></p><script src="searchindex.js"></script>'
+    page += '<script defer src="_static/scripts/fontawesome.js?digest=1"></script>'
     (tmp_path / "page.html").write_text(page)
     (tmp_path / "search.html").write_text(page)
     lighter.lighten(tmp_path)

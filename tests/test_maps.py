@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ import torch
 from PIL import Image
 
 from cifar_utils.measure import plots
-from reproduce import maps
-from reproduce.book.chapter_page import _maps_apart
+from reproduce import maps, sheets
+from reproduce.book.chapter_page import _opened_apart
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_the_sheet_of_images_is_a_picture_with_each_at_its_place(shown):
     html, given = shown()
     address = re.search(r'data-sheet="data:image/webp;base64,([^"]+)"', html)[1]
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(address))).convert("RGB"), float)
-    assert sheet.shape == (3 * 8, maps.ROW * 8, 3)
+    assert sheet.shape == (3 * 8, sheets.ROW * 8, 3)
     own = given["images"][21].numpy().transpose(1, 2, 0)
     assert abs(sheet[8:16, 8:16].mean((0, 1)) - own.mean((0, 1))).max() < 12  # lossy
     assert sheet[16:, 5 * 8 + 2 :].mean() < 12
@@ -60,7 +61,7 @@ def test_the_sheet_of_images_is_a_picture_with_each_at_its_place(shown):
 def test_grey_images_and_few_points_have_a_map_too(shown):
     few = {"points": np.eye(3)[:, :2], "vectors": np.eye(3), "classes": [0, 1, 1]}
     html, _ = shown(images=torch.zeros(3, 1, 28, 28, dtype=torch.uint8), **few)
-    assert "background-position:-28px 0px" in html.replace("\\u0026", "&")
+    assert "<i style=--x:1;--y:0>" in html and "calc(var(--x)*-28px)" in html
 
 
 def test_a_map_says_what_figures_are_stamped_with(shown):
@@ -78,10 +79,30 @@ def test_maps_stand_below_the_figure_of_their_cell_outside_its_caption(shown):
     png = {"output_type": "display_data", "metadata": {}, "data": {"image/png": ""}}
     cell = {"cell_type": "code", "id": "7", "metadata": {"mystnb": {"figure": {"caption": "A figure"}}}, "source": "",
             "outputs": [png, html]}  # fmt: skip
-    figure, below = _maps_apart(cell)
+    figure, below = _opened_apart(cell)
     assert (figure["outputs"], below["outputs"]) == ([png], [html]) and "mystnb" not in below["metadata"]
-    assert _maps_apart(figure) == [figure] and below["id"] == "maps-7"
+    assert _opened_apart(figure) == [figure] and below["id"] == "opened-7"
 
 
 def test_the_script_that_a_book_brings_along_is_there():
     assert maps.script().stat().st_size > 100_000
+
+
+def test_a_slider_has_every_stage_with_all_places_and_axes_that_hold_them(monkeypatch):
+    found = []
+    monkeypatch.setattr(maps, "display", found.append)
+    places = np.random.default_rng(1).normal(size=(3, 45, 2)) * [[[1]], [[5]], [[40]]]
+    stages = {name: at for name, at in zip(('"untrained"', "100", "300"), places, strict=True)}
+    images = torch.zeros(45, 3, 8, 8, dtype=torch.uint8)
+    maps.through_stages(stages, np.arange(45) % 3, ("cat", "dog", "ox"), images, "A map", again=True)
+    html = found[0].data
+    named = re.search(r'max="2" value="0" data-stages="([^"]*)"', html)[1]
+    assert json.loads(unescape(named)) == list(stages) and "data-sheet" not in html
+    told = json.dumps(json.loads(re.search(r'<script type="application/json">(.*?)</script>', html, re.S)[1]))
+    for k, at in enumerate(places):
+        for axis in (0, 1):
+            column = re.findall(rf'"{"xy"[axis]}{k}", (\[[-\d., ]+\])', told)
+            assert sorted(v for each in column for v in json.loads(each)) == sorted(at[:, axis].round(2).tolist())
+    (low, high) = (min(places[2].ravel()), max(places[2].ravel()))
+    ends = [float(v) for v in re.findall(r'"(?:start|end)": (-?[\d.]+)', told)]
+    assert min(ends) < low and max(ends) > high

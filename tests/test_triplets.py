@@ -216,7 +216,7 @@ def test_a_recipe_of_triplets_is_the_loop_by_hand_and_is_measured_on_fixed_tripl
     recipe = Recipe(
         "cifar10", Part("triplet network", width=2, dropout=0.0), Adam(1e-3), batch=40, iterations=6, images=200,
         prepare="channels", draw=Part("triplets", steps=3), loss=Part("triplet", margin=0.2), evaluate=("val:50",),
-        final=("val:50",), sample=True,
+        final=("val:50",), sample=True, precision="float32",
     )  # fmt: skip
     found = train(recipe, 3, torch.device("cpu"))
     seed_everything(3)

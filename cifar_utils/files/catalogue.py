@@ -36,6 +36,8 @@ _GURMUKHI = "https://github.com/siddharthapramanik771/Gurmukhi-Handwritten-Digit
 _PYTORCH = "https://download.pytorch.org/models/"
 
 #: Every data set, by the name that `cifar_utils.data.load` takes.
+#:
+#: :meta hide-value:
 DATASETS: dict[str, Source] = {
     "cifar10": Source(
         files={  # the sums that torchvision.datasets.CIFAR10 verifies
@@ -124,6 +126,8 @@ DATASETS: dict[str, Source] = {
 }
 
 #: The same for networks trained on ImageNet; torchvision gives the first digits of a file's sha256 in its name.
+#:
+#: :meta hide-value:
 WEIGHTS: dict[str, Source] = {
     "alexnet": Source(
         files={"weights/alexnet-owt-7be5be79.pth": "sha256:7be5be79"},
@@ -146,7 +150,7 @@ WEIGHTS: dict[str, Source] = {
     ),
 }
 
-#: What serves each function of `models.pretrained`: the first that is here, and else the first of all is fetched.
+#: What serves each function of `models.pretrained`; the first that is here does, or else the first of all is fetched.
 SERVES: dict[str, tuple[str, ...]] = {
     "convolutions": ("alexnet", "alexnet_features"),
     "class_scores": ("alexnet", "squeezenet", "squeezenet_16bit"),

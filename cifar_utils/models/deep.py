@@ -42,7 +42,7 @@ def _lecun(layer: nn.Linear) -> None:
 
 INITS = {"default": _keep, "xavier": _xavier, "he": _he, "lecun": _lecun}
 
-#: The initialisation made for each activation: Xavier's (Glorot's), He's and LeCun's.
+#: The initialisation made for each activation, Xavier's (Glorot's), He's and LeCun's.
 SUITED = {"sigmoid": "xavier", "tanh": "xavier", "relu": "he", "selu": "lecun"}
 
 

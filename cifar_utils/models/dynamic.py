@@ -19,10 +19,10 @@ MIXING = ("linear", "softmax", "none", "relu")
 #: What goes past the dynamic convolution of a block.
 SHORTCUTS = ("residual", "projection", "none")
 
-#: What draws the first weights: Kaiming's for all layers, for the linear ones only, or PyTorch's own.
+#: What draws the first weights, Kaiming's for all layers, for the linear ones only, or PyTorch's own.
 INITIALISATIONS = ("kaiming", "kaiming linear", "default")
 
-#: The report's eleven blocks: how many times the first width each has, and behind which one a maximum is taken.
+#: The report's eleven blocks, by how many times the first width each has, and behind which one a maximum is taken.
 WIDTH_FACTORS = (1, 2, 2, 2, 4, 4, 4, 8, 8, 8, 8)
 POOLED = (1, 4, 7)
 

@@ -23,7 +23,7 @@ from ..files.sources import WEIGHTS, in_one_sentence, locate_one_of
 #: Mean and standard deviation of ImageNet's red, green and blue, in units of 255.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-#: How pixel values reach the network: as it was trained, divided by 255 only, or as they are.
+#: How pixel values reach the network, which is as it was trained, divided by 255 only, or as they are.
 SCALES = ("imagenet", "unit", "bytes")
 
 

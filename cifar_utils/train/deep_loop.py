@@ -18,7 +18,7 @@ from .recipe import Part, Recipe
 from .records import Training
 from .training import FIRST_STEPS, Trained, dataset, part_of
 
-#: Training images seen from which on a run of the stack leaves checkpoints: those are gigabytes.
+#: Training images seen from which on a run of the stack leaves checkpoints, which are gigabytes.
 LONG = 100_000
 
 #: What `DeepRun` has by epoch beside a history's own tables.

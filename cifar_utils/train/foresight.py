@@ -11,7 +11,7 @@ from . import parts
 from . import training as one
 from .recipe import Recipe
 
-#: Images of the batch whose operations are counted: batch normalisation wants more than one.
+#: Images of the batch whose operations are counted; batch normalisation wants more than one.
 FEW = 4
 
 

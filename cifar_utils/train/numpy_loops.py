@@ -21,7 +21,7 @@ from .training import FIRST_STEPS, Trained, dataset, part_of
 
 CPU = torch.device("cpu")
 
-#: Operations of one training from which on it leaves a checkpoint after every epoch: about a minute.
+#: Operations of one training from which on it leaves a checkpoint after every epoch, about a minute.
 LONG = 1e12
 
 #: Names of the losses of every other example of `val`, from the first and from the second on.

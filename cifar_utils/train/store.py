@@ -34,7 +34,7 @@ from .index import Head, Index
 from .recipe import Recipe, from_canonical
 from .records import WEIGHTS, Training, is_current, read_record, rounded, write_record
 
-#: How far apart first losses may be and still count as the same: rounding, but no other arithmetic.
+#: How far apart first losses may be and still count as the same, which rounding does, and other arithmetic does not.
 SAME_LOSS = {"float32": 1e-3, "bfloat16": 3e-2}
 
 

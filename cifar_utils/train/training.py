@@ -249,7 +249,7 @@ def dataset(recipe: Recipe, device: torch.device) -> Dataset:
     return parts.build("select", recipe.select, data) if recipe.select else data
 
 
-#: Training images of each data set, without those set aside by default: to tell a training's length without it.
+#: Training images of each data set, without those set aside by default, to tell a training's length without it.
 SIZES = {"cifar10": 45_000, "mnist": 55_000, "ocr_letters": 9_373, "gurmukhi_digits": 1_000, "circles": 200}
 
 

@@ -10,7 +10,9 @@ from ..cards import Row, chapter_rows, ledger_table, settings_table
 from ..cells import note_cells
 from ..ledger import load_reports
 from ..record import RECORD_MIME, SETTINGS_MIME
+from .lead import figure_first
 from .opening import answer_first, facts
+from .solution_code import with_places
 
 #: What chapter.glue leaves in a notebook, and myst-nb looks for.
 _GLUED = "application/papermill.record/text/plain"
@@ -19,8 +21,8 @@ _GLUED = "application/papermill.record/text/plain"
 _TO_CHAPTER = re.compile(r"\[([^\]]+)\]\((\w+)\.ipynb(#[\w-]+)?\)")
 
 
-#: By what a map that can be touched is known among a cell's outputs.
-MAP = 'class="cu-map"'
+#: By what maps that can be touched, and matrices that open, are known among a cell's outputs.
+OPENED = ('class="cu-map"', 'class="cu-matrix"')
 
 
 def as_page(executed: dict, record: dict, published: Container[str] = (), note: str = "") -> dict:
@@ -42,16 +44,16 @@ def as_page(executed: dict, record: dict, published: Container[str] = (), note: 
     cells = []
     for cell, anchor in zip(executed["cells"], cell_anchors(executed), strict=True):
         if cell["cell_type"] == "code":
-            cells += _maps_apart(cell)
+            cells += _opened_apart(cell)
         else:
             text = _TO_CHAPTER.sub(lambda link: _link(link, published), "".join(cell["source"]))
-            cells.append({**cell, "source": text})
+            cells.append({**cell, "source": with_places(text)})
         if anchor in measured.values() and "remove-cell" in cell["metadata"].get("tags", []):
             cells.append(_place(anchor))
     if note:
         title, _, rest = cells[0]["source"].partition("\n")
         cells[0]["source"] = f"{title}\n\n{note}\n\n{rest}"
-    cells = answer_first(cells, record, facts(executed, record, rows))
+    cells = figure_first(answer_first(cells, record, facts(executed, record, rows)), name)
     return {**executed, "cells": [_named(cell) for cell in cells]}
 
 
@@ -93,15 +95,16 @@ def _named(cell: dict) -> dict:
     return {**cell, "metadata": {**cell["metadata"], "mystnb": mystnb}}
 
 
-def _maps_apart(cell: dict) -> list[dict]:
-    """Return a cell, and below it the maps that it opens, where it has any: a figure's caption is not theirs, too."""
-    maps = [each for each in cell["outputs"] if MAP in "".join(each.get("data", {}).get("text/html", ""))]
-    if not maps:
+def _opened_apart(cell: dict) -> list[dict]:
+    """Return a cell, and below it the maps and matrices that it opens: a figure's caption is not theirs, too."""
+    told = lambda output: "".join(output.get("data", {}).get("text/html", ""))  # noqa: E731
+    opened = [each for each in cell["outputs"] if any(mark in told(each) for mark in OPENED)]
+    if not opened:
         return [cell]
     # MyST leaves out cells without a source
-    below = {"cell_type": "code", "id": f"maps-{cell.get('id')}", "source": "# maps", "execution_count": None,
-             "metadata": {"tags": ["remove-input"]}, "outputs": maps}  # fmt: skip
-    return [{**cell, "outputs": [each for each in cell["outputs"] if each not in maps]}, below]
+    below = {"cell_type": "code", "id": f"opened-{cell.get('id')}", "source": "# opened", "execution_count": None,
+             "metadata": {"tags": ["remove-input"]}, "outputs": opened}  # fmt: skip
+    return [{**cell, "outputs": [each for each in cell["outputs"] if each not in opened]}, below]
 
 
 def _place(anchor: str) -> dict:

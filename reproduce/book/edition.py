@@ -81,7 +81,7 @@ class Edition:
     def sources(self) -> list[Path]:
         """Return the files that generated text depends on, besides the code that writes it."""
         pages = [page(report) for report in REPORTS] + [
-            root() / "book" / name for name in ("compare.yml", "gallery.yml", "headlines.yml")
+            root() / "book" / name for name in ("compare.yml", "gallery.yml", "headlines.yml", "lead.yml")
         ]
         return [*sorted(self.results.glob("*.json")), *sorted((root() / "claims").glob("*.yml")), *pages]
 

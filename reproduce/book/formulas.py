@@ -22,6 +22,9 @@ _SIGN = re.compile(
 #: Accents as signs of their own: what browsers make of `accent` touches the letter below.
 _HAT, _TILDE = re.compile(r"<mo[^>]*>&#x0005E;</mo>"), re.compile(r"<mo[^>]*>&#x0007E;</mo>(?=</mover>)")
 
+#: Of a norm: as high as a letter, where a browser would stretch the left one alone to the power behind the right one.
+_BAR = '<mo stretchy="false">&#x02016;</mo>'
+
 
 def mathml(latex: str, block: bool = False) -> str:
     r"""Return the MathML of a formula.
@@ -46,6 +49,7 @@ def mathml(latex: str, block: bool = False) -> str:
     if unknown := re.search(r"\\[A-Za-z]+", drawn):
         raise ExtensionError(f"The formula {latex.strip()!r} has {unknown[0]}, which the book cannot draw.")
     drawn = _HAT.sub('<mo stretchy="false">&#x002C6;</mo>', drawn.replace('<mover accent="true">', "<mover>"))
+    drawn = drawn.replace("<mo>&#x02016;</mo>", _BAR)
     drawn = _TILDE.sub('<mo stretchy="false">&#x002DC;</mo>', drawn)
     return _SIGN.sub(r'\1<mo form="prefix">\2</mo>', drawn)
 

@@ -17,6 +17,9 @@ PACE = 240
 #: The tag of the cell that says a chapter's answer in short.
 IN_SHORT = "in-short"
 
+#: How the box that it becomes begins.
+IN_SHORT_BOX = "::::{admonition} In short\n"
+
 _CARD = '<dl class="cu-card">'
 _NOT_READ = re.compile(r"```.*?```|<[^>]+>|^:\w+:.*$", re.DOTALL | re.MULTILINE)
 
@@ -90,4 +93,4 @@ def _boxed(cell: dict) -> dict:
     if IN_SHORT not in cell["metadata"].get("tags", []):
         return cell
     text = "".join(cell["source"])
-    return {**cell, "source": f"::::{{admonition}} In short\n:class: cu-short\n\n{text}\n::::"}
+    return {**cell, "source": f"{IN_SHORT_BOX}:class: cu-short\n\n{text}\n::::"}

@@ -15,6 +15,8 @@ import yaml
 from cifar_utils.errors import RunError
 from cifar_utils.paths import root, toc_files
 
+from .. import vectors
+
 #: The book's file, beside its pages; the first page links to it where this variable is set.
 FILE, LINKED = "five-reports-rerun.pdf", "CIFAR_UTILS_PDF"
 
@@ -27,6 +29,11 @@ _SIZE = {"format": "A4", "print_background": True, "prefer_css_page_size": False
 #: Of a page's size on a screen: a line holds as much text as a book's, and a table its columns.
 _SCALE = 0.72
 _MARGIN = {"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
+#: A picture's file is called as that of its vectors; its size on the page stays.
+_TO_VECTORS = """drawn => { for (const image of document.images) {
+    const name = image.src.split("/").pop().split(".")[0]
+    if (Object.hasOwn(drawn, name)) image.src = drawn[name]
+} }"""
 _NUMBERS = "<style>@page {{ margin: 0 }} body {{ margin: 0 }} p {{ height: 296mm; margin: 0; box-sizing: border-box; "
 _NUMBERS += "padding-top: 284mm; text-align: center; font: 9pt sans-serif; color: #57606a; break-after: page }}"
 _NUMBERS += "</style>{}"
@@ -91,11 +98,13 @@ def _browser() -> Iterator:
 
 
 def _printed(browser, pages: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield title and PDF of each page, its formulas drawn and its pictures there."""
+    """Yield title and PDF of each page, its formulas drawn and its pictures there, as vectors where there are any."""
     context = browser.new_context(color_scheme="light")
+    drawn = {svg.stem: svg.resolve().as_uri() for svg in (pages / vectors.FOLDER).glob("*.svg")}
     for name in names:
         page = context.new_page()
         page.goto((pages / f"{name}.html").resolve().as_uri(), wait_until="load")
+        page.evaluate(_TO_VECTORS, drawn)
         page.evaluate("all = [...document.images]; all.forEach(i => i.loading = 'eager');"
                       "Promise.all(all.map(i => i.decode().catch(() => 0)))")  # fmt: skip
         page.evaluate("document.fonts.ready.then(() => 0)")

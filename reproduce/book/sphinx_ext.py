@@ -23,9 +23,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from cifar_utils.errors import CifarUtilsError
 
-from .. import maps, versions
+from .. import maps, vectors, versions
 from ..cards import render
-from . import curves, formulas, html_pages, lighter, share, trainings_page
+from . import curves, formulas, html_pages, lighter, share, solution_code, trainings_page
 from .chapter_page import as_page, cell_anchors
 from .edition import PROFILE_VARIABLE, Edition
 from .parts import PARTS, Place
@@ -159,9 +159,10 @@ def show_present(app: Sphinx, docname: str, source: list[str]) -> None:
     record, why = edition.records[name], edition.earlier.get(name)
     note = versions.earlier_version_note(record, why) if why else ""
     shown = as_page(json.loads(source[0]), record, edition.records, note)
+    vectors.set_aside(shown["cells"], Path(app.outdir))
     source[0] = json.dumps(shown)
     app.env.temp_data["cell_anchors"] = cell_anchors(shown)
-    _note_sources(app.env, edition.sources_of(name))
+    _note_sources(app.env, [*edition.sources_of(name), *solution_code.sources()])
 
 
 def mark_cells(app: Sphinx, doctree: nodes.document) -> None:
@@ -178,7 +179,7 @@ def finish_page(app: Sphinx, page: str, _template: str, context: dict, doctree: 
         context["metatags"] = f"{context.get('metatags', '')}\n{html_pages.WIDE}"
     if doctree is None or not context.get("body"):
         return
-    body, title = html_pages.finished(context["body"]), context.get("title", "")
+    body, title = solution_code.filled(html_pages.finished(context["body"])), context.get("title", "")
     picture = share.address(app.config.html_baseurl) + share.of_page(body)
     context["metatags"] = (
         f"{context.get('metatags', '')}\n{html_pages.head(title, html_pages.description(body), picture)}"
