@@ -103,6 +103,43 @@ def test_first_passes_are_smaller_and_a_restored_one_goes_on():
     assert all(torch.equal(a, b) for a, b in zip(following, (x for x, _ in again), strict=True))
 
 
+def sides_seen(flips: str, passes: int = 2) -> torch.Tensor:
+    """Return whether each pass showed each image mirrored, bool (passes, N): left and right halves are 0 and 200."""
+    x = torch.zeros(400, 3, 32, 32, dtype=torch.uint8)
+    x[..., 16:] = 200
+    x[:, 0, 0, :] = (torch.arange(400) % 256).to(torch.uint8)[:, None]
+    x[:, 1, 0, :] = (torch.arange(400) // 256).to(torch.uint8)[:, None]
+    batches = AlternatingBatches(Split(x, torch.zeros(400, dtype=torch.int64)), 100, shift=0, flips=flips, seed=5)
+    seen = torch.zeros(passes, 400, dtype=torch.bool)
+    for each in seen:
+        for shown, _ in batches:
+            pixels = (shown * 255).round().long()
+            each[pixels[:, 0, 0, 0] + 256 * pixels[:, 1, 0, 0]] = pixels[:, 0, 5, 0] == 200
+    return seen
+
+
+def test_a_new_coin_every_pass_shows_half_of_the_images_from_the_same_side_twice():
+    first, second = sides_seen("random")
+    assert 0.4 < (first == second).float().mean() < 0.6 and 0.4 < first.float().mean() < 0.6
+    first, second = sides_seen("alternating")
+    assert not (first == second).any()
+    assert not sides_seen("none").any()
+
+
+def test_flips_of_another_kind_are_refused():
+    with pytest.raises(ParameterError, match="flips is 'often'; expected one of alternating, random, none"):
+        AlternatingBatches(images(), 10, flips="often")
+
+
+def test_scores_begin_small_only_where_they_are_divided():
+    torch.manual_seed(0)
+    divided, plain = FastNet(10, (8, 8, 8)), FastNet(10, (8, 8, 8), divide=None)
+    assert divided[-1].weight.std().item() == pytest.approx(1, rel=1e-5) and divided.divide == 256
+    assert (
+        plain[-1].weight.abs().max() <= 8**-0.5 and plain.divide == 1
+    )  # PyTorch's own: uniform up to 1/sqrt(inputs)
+
+
 @pytest.mark.parametrize("sides", [(16,), (33,)])
 def test_a_side_that_no_image_has_is_refused(sides):
     with pytest.raises(ParameterError, match="expected pixels from 17 to the images' 32"):
@@ -115,11 +152,22 @@ def test_a_network_without_widths_is_refused():
 
 
 RECIPE = Recipe(
-    "cifar10", Part("fast", widths=(8, 16, 16)), Part("Muon", matrix_lr=40.0, bias_lr=3.0), batch=50, epochs=3, images=100,
-    validation=50, prepare="channels", draw=Part("alternating", sides=(20,)), loss=Part("cross-entropy", smoothing=0.2),
-    schedule=Part("linear", rise=0.2, start=0.2, end=0.1), start="whitened patches", evaluate=("val",), final=("val",),
+    "cifar10",
+    Part("fast", widths=(8, 16, 16)),
+    Part("Muon", matrix_lr=40.0, bias_lr=3.0),
+    batch=50,
+    epochs=3,
+    images=100,
+    validation=50,
+    prepare="channels",
+    draw=Part("alternating", sides=(20,)),
+    loss=Part("cross-entropy", smoothing=0.2),
+    schedule=Part("linear", rise=0.2, start=0.2, end=0.1),
+    start="whitened patches",
+    evaluate=("val",),
+    final=("val",),
     sample=True,
-)  # fmt: skip
+)
 
 
 def test_a_recipe_of_these_parts_trains_and_the_same_seed_trains_alike():

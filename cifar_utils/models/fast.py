@@ -51,9 +51,9 @@ class WhitenedPatches(nn.Module):
 class FastNet(nn.Sequential):
     """Whitened patches, then pairs of 3x3 convolutions that halve the image, its largest values, and one linear map.
 
-    After Jordan (2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU"), which goes back to Page (2019, "How to train your
-    ResNet"): convolutions begin as far as they can as the identity, normalisation learns its shift and no scale, and
-    scores are divided, so that they begin small.
+    After Jordan (2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU"), which goes back to Page (2019, "How to
+    train your ResNet"): convolutions begin as far as they can as the identity, normalisation learns its shift and no
+    scale, and scores are divided, so that they begin small.
 
     Args:
         classes: number of scores.
@@ -61,7 +61,8 @@ class FastNet(nn.Sequential):
         whiten: whether the first layer is `WhitenedPatches`; otherwise a learned one of the same shape.
         identity: whether convolutions begin as the identity.
         momentum: share of a batch in the running mean and variance.
-        divide: what scores are divided by.
+        divide: what scores are divided by, whose weights then begin with the deviation one; None for a last layer
+            that begins as PyTorch's own, and scores as they are.
 
     Raises:
         ParameterError: no widths, or one less than 1.
@@ -75,7 +76,7 @@ class FastNet(nn.Sequential):
         whiten: bool = True,
         identity: bool = True,
         momentum: float = 0.4,
-        divide: float = 256.0,
+        divide: float | None = 256.0,
     ):
         if not widths or min(widths) < 1:
             raise ParameterError(f"widths is {tuple(widths)}; expected one number of 1 or more for each pair.")
@@ -85,10 +86,11 @@ class FastNet(nn.Sequential):
             layers.append(_pair(channels, width, identity, momentum))
             channels = width
         head = nn.Linear(channels, classes, bias=False)
-        with torch.no_grad():
-            head.weight /= head.weight.std()
+        if divide is not None:
+            with torch.no_grad():
+                head.weight /= head.weight.std()
         super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), head)
-        self.divide = divide
+        self.divide = divide or 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores (B, classes), before the softmax, of images (B, 3, H, W) of 17 pixels to a side or more."""

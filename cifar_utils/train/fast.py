@@ -1,4 +1,4 @@
-"""What fast trainings are made of: parts of recipes for `models.FastNet`, its first layer, its steps and its batches."""
+"""What fast trainings are made of: parts of recipes for `models.FastNet`, its first layer, its steps, its batches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def muon(parameters, **options) -> Muon:
 
 @parts.register("schedule", "linear")
 def linear(optimizer, steps: int, epochs: int, rise: float = 0.0, start: float = 0.2, end: float = 0.0):
-    """From `start` times the rate up to it over the share `rise` of all steps, then straight down to `end` times it."""
+    """Go from `start` times the rate up to it over the share `rise` of all steps, then down to `end` times it."""
     total, top = steps * epochs, rise * steps * epochs
 
     def factor(step: int) -> float:

@@ -29,9 +29,9 @@ def orthogonalise(matrix: Tensor, rounds: int = 3) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Orthogonalised momentum for filters (four dimensions); plain descent with momentum for everything else.
 
-    Filters keep the norm √(number of filters): only their direction is learned, so they have no decay. `torch.optim.Muon`
-    takes matrices alone, and keeps no norm. The rates of matrices and vectors are for a loss that is a mean over the
-    batch; after Jordan's for a sum over 2,000 images, 0.67 and 0.053.
+    Filters keep the norm √(number of filters): only their direction is learned, so they have no decay.
+    `torch.optim.Muon` takes matrices alone, and keeps no norm. The rates of matrices and vectors are for a loss that
+    is a mean over the batch; after Jordan's for a sum over 2,000 images, 0.67 and 0.053.
 
     Args:
         parameters: of the network; filters, matrices and biases are told apart by their dimensions.
@@ -59,16 +59,14 @@ class Muon(torch.optim.Optimizer):
     ):
         if min(lr, matrix_lr, bias_lr) <= 0:
             raise ParameterError(f"lr, matrix_lr and bias_lr are {lr}, {matrix_lr}, {bias_lr}; expected more than 0.")
-        of = {"filters": [], "matrices": [], "vectors": []}
+        rates = {4: ("filters", lr, momentum), 2: ("matrices", matrix_lr, other_momentum)}
+        groups: dict[str, dict] = {}
         for parameter in parameters:
-            of["filters" if parameter.dim() == 4 else "matrices" if parameter.dim() == 2 else "vectors"].append(parameter)
-        rates = {"filters": (lr, momentum), "matrices": (matrix_lr, other_momentum), "vectors": (bias_lr, other_momentum)}
-        groups = [
-            {"params": of[kind], "lr": rates[kind][0], "momentum": rates[kind][1], "kind": kind,
-             "weight_decay": 0.0 if kind == "filters" else weight_decay / rates[kind][0]}
-            for kind in of if of[kind]
-        ]  # fmt: skip
-        super().__init__(groups, {"rounds": rounds})
+            kind, rate, memory = rates.get(parameter.dim(), ("vectors", bias_lr, other_momentum))
+            decay = 0.0 if kind == "filters" else weight_decay / rate
+            group = {"params": [], "lr": rate, "momentum": memory, "kind": kind, "weight_decay": decay}
+            groups.setdefault(kind, group)["params"].append(parameter)
+        super().__init__([groups[kind] for kind in sorted(groups)], {"rounds": rounds})
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
