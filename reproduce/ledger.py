@@ -18,7 +18,14 @@ from cifar_utils.paths import root
 
 from .evidence import GIVEN, Setting
 
-REPORTS = ("a1", "a3", "nndl", "rdfia", "hw3")
+#: The students' reports, whose claims are counted.
+STUDENTS = ("a1", "a3", "nndl", "rdfia", "hw3")
+
+#: Sources of another kind: what the published literature says of a thing that a chapter beyond the reports repeats.
+#: Judged by the same rules, and counted apart.
+LITERATURE = ("beyond",)
+
+REPORTS = (*STUDENTS, *LITERATURE)
 
 Kind = Literal["measured", "direction", "derivation", "setting"]
 Comparison = Literal["equal", "greater", "less"]
@@ -74,6 +81,11 @@ class Claim:
     def report(self) -> str:
         """The report's short name, such as `a1`."""
         return self.id.split(".")[0]
+
+    @property
+    def is_of_literature(self) -> bool:
+        """Whether the published literature says it, and none of the students' reports."""
+        return self.report in LITERATURE
 
     @property
     def tolerance(self) -> float:

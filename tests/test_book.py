@@ -524,7 +524,7 @@ def test_runs_of_ones_own_make_a_book_where_nothing_is_published(project):
     page = (index.parent / "chapters" / f"{NOTEBOOK}.html").read_text()
     assert "This page is of an earlier version" in page and "And that." in page
     assert "Your own run at profile quick." in page and 'id="cell-m"' in page and "<p>old</p>" not in page
-    assert "1 of 23 planned" in index.read_text()
+    assert "1 of 24 planned" in index.read_text()
     assert [path.name for path in index.parent.joinpath("chapters").iterdir()] == [f"{NOTEBOOK}.html"]
 
 

@@ -79,7 +79,7 @@ def alone(rows: Iterable[Row]) -> str:
 
 def _of(row: Row) -> Iterator[Dot]:
     claim, found = row.claim, row.found
-    if claim.kind != "measured" or claim.unit != "%" or found is None or not row.profile:
+    if claim.is_of_literature or claim.kind != "measured" or claim.unit != "%" or found is None or not row.profile:
         return
     if claim.points:
         judged = row.verdict in JUDGED

@@ -18,7 +18,7 @@ from cifar_utils.errors import RunError
 from cifar_utils.paths import root
 
 from ..cards import Row
-from ..ledger import load_reports
+from ..ledger import LITERATURE, load_reports
 from ..params import PROFILES
 from ..recipes import duration
 from ..show import show, show_interval
@@ -60,7 +60,7 @@ class Place:
 
 def tiles(at: Place) -> tuple[str, dict]:
     """One tile a verdict with its count, each a link to the scoreboard filtered by it; experiments apart."""
-    return "tiles.html.j2", _counted(at, at.edition.rows)
+    return "tiles.html.j2", _counted(at, scoreboard.of_students(at.edition.rows))
 
 
 def _counted(at: Place, rows: list[Row], report: str = "") -> dict:
@@ -178,12 +178,15 @@ def _in_gallery(at: Place, notebook: str, cell: str) -> dict[str, str] | None:
 
 def table_of_claims(at: Place) -> tuple[str, dict]:
     """Every claim, with the names that scoreboard.js makes filters of."""
+    rows = scoreboard.listed(at.edition.rows)
+    seen = {row.claim.report for row in rows}
+    sources = [r for r in load_reports().values() if r.id in seen or r.id not in LITERATURE]
     names = {
-        "report": {r.id: [r.id.upper(), f"{r.title} ({r.course})"] for r in load_reports().values()},
+        "report": {r.id: [r.id.upper(), f"{r.title} ({r.course})"] for r in sources},
         "kind": {kind: [kind, meaning] for kind, meaning in KINDS_IN_WORDS.items()},
         "verdict": {v.slug: [v.signed, v.meaning] for v in Verdict},
     }
-    return "scoreboard.html.j2", {"rows": at.edition.rows, "link": at.link, "names": names}
+    return "scoreboard.html.j2", {"rows": rows, "link": at.link, "names": names}
 
 
 def accuracies(at: Place) -> tuple[str, dict]:
@@ -212,15 +215,16 @@ def _compared(at: Place, part: str) -> dict:
 
 
 def by_report(at: Place) -> tuple[str, dict]:
-    """How many claims of each report have which verdict; experiments apart."""
+    """How many claims of each student's report have which verdict; experiments apart."""
     groups, kinds, sums = [], {}, {}
-    for name, rows in scoreboard.grouped(at.edition.rows).items():
+    for name, rows in scoreboard.grouped(scoreboard.of_students(at.edition.rows)).items():
         found = scoreboard.counts(rows)
         table = {verdict: Counter(r.claim.report for r in rows if r.verdict == verdict) for verdict in found}
         groups.append((name, table))
         kinds[name] = ",".join(sorted({r.claim.kind for r in rows}))
         sums[name] = Counter(r.claim.report for r in rows)
-    values = {"groups": groups, "kinds": kinds, "sums": sums, "reports": list(load_reports()), "address": at.address}
+    reports = [report for report in load_reports() if report not in LITERATURE]
+    values = {"groups": groups, "kinds": kinds, "sums": sums, "reports": reports, "address": at.address}
     return "by_report.html.j2", values
 
 
@@ -235,14 +239,15 @@ def verdicts(at: Place) -> tuple[str, dict]:
 
 def report_title(_: Place, report: str) -> tuple[str, dict]:
     """A report's title and course."""
-    return "title.md.j2", {"report": load_reports().get(report)}
+    return "title.md.j2", {"report": load_reports().get(report), "literature": report in LITERATURE}
 
 
 def report_state(at: Place, report: str) -> tuple[str, dict]:
     """What came out for a report's claims, in a sentence and in tiles."""
     rows = [row for row in at.edition.rows if row.claim.report == report]
     sentence = scoreboard.sentence(rows) if rows else "None of this report's claims are in the ledger yet."
-    return "report.html.j2", {"sentence": sentence, **_counted(at, rows, report)}
+    counted = _counted(at, scoreboard.listed(rows), report)  # tiles lead to the scoreboard, which lists what was run
+    return "report.html.j2", {"sentence": sentence, **counted}
 
 
 def chapters(at: Place, report: str) -> tuple[str, dict]:
@@ -250,7 +255,8 @@ def chapters(at: Place, report: str) -> tuple[str, dict]:
     plan = [{"notebook": "", **entry} for entry in at.edition.plans[report]]
     records = {entry["notebook"]: at.edition.records.get(entry["notebook"]) for entry in plan}
     records = {name: record for name, record in records.items() if record}
-    return "chapters.md.j2", {"plan": plan, "records": records, "earlier": at.edition.earlier}
+    of = "part" if report in LITERATURE else "report"
+    return "chapters.md.j2", {"plan": plan, "records": records, "earlier": at.edition.earlier, "of": of}
 
 
 def speed(at: Place) -> tuple[str, dict]:

@@ -46,6 +46,16 @@ def rows(records: dict[str, dict]) -> list[Row]:
     return [Row.of(claim, records.get(claim.notebook)) for claim in claims]
 
 
+def of_students(table: Iterable[Row]) -> list[Row]:
+    """Return the rows of the students' reports: what the book counts."""
+    return [row for row in table if not row.claim.is_of_literature]
+
+
+def listed(table: Iterable[Row]) -> list[Row]:
+    """Return the rows that the scoreboard has: of the literature only what a chapter has judged."""
+    return [row for row in table if row.verdict != Verdict.NOT_RUN or not row.claim.is_of_literature]
+
+
 def counts(table: Iterable[Row]) -> dict[Verdict, int]:
     """Return how many rows have each verdict; verdicts that nobody has are left out."""
     found = Counter(row.verdict for row in table)
@@ -134,7 +144,7 @@ def update_readme(path: Path, results: Path) -> None:
     """
     text = path.read_text(encoding="utf-8")
     text = replace_between(text, "results", readme_table(results), path.name)
-    table = rows(read_records(results))
+    table = of_students(rows(read_records(results)))
     text = replace_between(text, "summary", sentence(table), path.name)
     told = headlines.as_markdown(headlines.read(table, root() / "book" / "headlines.yml"))
     text = replace_between(text, "headlines", told, path.name)

@@ -1,0 +1,85 @@
+"""What the published literature says is judged like the reports, and counted apart from them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from cifar_utils.paths import root
+from reproduce.book import hero, parts, scoreboard
+from reproduce.book.edition import Edition
+from reproduce.cards import Row, render
+from reproduce.ledger import LITERATURE, STUDENTS, Measurement, load_reports
+from reproduce.verdict import Verdict, judge
+
+CHAPTER = "beyond_q1_ladder"
+BEYOND = load_reports()["beyond"].claims
+
+
+class Made(Edition):
+    """The published book, as if the chapter beyond the reports had found what its sources say."""
+
+    @property
+    def rows(self) -> list[Row]:
+        """Return the published rows, and each claim of the literature with its own number as the measurement."""
+        found = [row for row in scoreboard.rows(self.records) if not row.claim.is_of_literature]
+        for claim in BEYOND:
+            value = Measurement.of((claim.value or 0) + (claim.comparison == "greater"))
+            found.append(Row(claim, value, judge(claim, value, sample=False), "full"))
+        return found
+
+
+@pytest.fixture(params=[Edition, Made])
+def edition(request):
+    found = request.param()
+    if request.param is Edition and CHAPTER in found.records:
+        pytest.skip("the chapter is published")
+    return found
+
+
+def part(edition: Edition, name: str, *arguments: str) -> str:
+    template, values = parts.PARTS[name](parts.Place(edition, "{}.html".format, lambda *_: ""), *arguments)
+    return render(template, **values)
+
+
+def test_the_five_reports_are_five():
+    assert STUDENTS == ("a1", "a3", "nndl", "rdfia", "hw3") and not set(STUDENTS) & set(LITERATURE)
+    assert {claim.is_of_literature for claim in BEYOND} == {True}
+    assert not any(claim.is_of_literature for report in STUDENTS for claim in load_reports()[report].claims)
+
+
+def test_no_count_of_the_reports_knows_the_literature(edition):
+    students = scoreboard.of_students(edition.rows)
+    assert len(students) == sum(len(load_reports()[report].claims) for report in STUDENTS)
+    told = re.findall(r"<b>(\d+) ", part(edition, "tiles"))
+    assert sum(map(int, told)) == len(students)
+    assert "beyond" not in part(edition, "by-report").lower()
+    assert {dot.row.claim.report for dot in hero.dots(edition.rows)} <= set(STUDENTS)
+    sentence = re.search(r"<!-- summary:begin -->\n(\d+) claims", (root() / "README.md").read_text(encoding="utf-8"))
+    assert int(sentence[1]) == len(students)
+
+
+def test_the_scoreboard_lists_the_literature_once_its_chapter_was_run():
+    published, made = part(Edition(), "scoreboard"), part(Made(), "scoreboard")
+    filters = lambda html: json.loads(html.split('id="cu-filter-names">', 1)[1].split("</script>")[0])["report"]  # noqa: E731
+    assert set(filters(made)) == {*STUDENTS, *LITERATURE}
+    assert all(f'id="claim-{claim.id.replace(".", "-")}"' in made for claim in BEYOND)
+    if CHAPTER not in Edition().records:
+        assert set(filters(published)) == set(STUDENTS) and "claim-beyond" not in published
+
+
+def test_its_own_page_says_what_it_is_and_what_came_out():
+    assert part(Made(), "report-title", "beyond").strip().endswith(", from the published literature.")
+    assert f"{len(BEYOND)} claims in the ledger" in part(Made(), "report-state", "beyond")
+    tiles = part(Made(), "report-state", "beyond")
+    assert f"verdict={Verdict.REPRODUCED.slug}" in tiles and "report=beyond" in tiles
+
+
+def test_every_claim_of_the_literature_can_come_out_either_way():
+    for claim in BEYOND:
+        off = (claim.value or 0) + (-1 if claim.comparison == "greater" else 2 * claim.tolerance)
+        agrees = (claim.value or 0) + (claim.comparison == "greater")
+        verdicts = [judge(claim, Measurement(value, value, value), sample=False) for value in (agrees, off)]
+        assert verdicts[0] == Verdict.REPRODUCED and verdicts[1] in (Verdict.DIFFERS, Verdict.CORRECTED), claim.id

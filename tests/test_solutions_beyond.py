@@ -1,0 +1,111 @@
+"""The numbers typed into the folded solutions of the chapters beyond the reports, computed again."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.utils.flop_counter import FlopCounterMode
+
+from cifar_utils.models.fast import FastNet
+from cifar_utils.train.muon import QUINTIC, orthogonalise
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+#: Labels that a test below computes.
+COMPUTED: set[str] = set()
+
+
+@cache
+def exercises(notebook: str) -> str:
+    cells = json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if "exercises" in c["metadata"].get("tags", []))
+
+
+def labels() -> set[str]:
+    stems = [path.stem for path in NOTEBOOKS.glob("beyond_*.ipynb")]
+    return {label for stem in stems for label in re.findall(r"{exercise}[^\n]*\n:label: (\S+)", exercises(stem))}
+
+
+@cache
+def solution(label: str) -> str:
+    """Return a solution on one line."""
+    (found,) = re.findall(
+        rf"^````{{solution}} {label}\n(.*?)^````$", exercises(label.rpartition("-")[0]), re.M | re.S
+    )
+    return " ".join(found.split())
+
+
+@pytest.fixture
+def text(request) -> str:
+    return solution(request.param)
+
+
+def of(label: str):
+    COMPUTED.add(label)
+    return pytest.mark.parametrize("text", [label], indirect=True)
+
+
+def test_every_exercise_is_computed():
+    assert labels() == COMPUTED
+
+
+@of("beyond_q1_ladder-coins")
+def test_nearly_every_image_is_seen_from_both_sides(text):
+    views = [np.mean([len(set(coins)) for coins in product((0, 1), repeat=k)]) for k in (1, 2, 3)]
+    assert views == [2 - 2 ** (1 - k) for k in (1, 2, 3)]
+    assert "$2 - 2^{1-k}$: {:g}, {:g}, {:g} and so on".replace("{1-k}", "{{1-k}}").format(*views) in text
+    alone = np.mean([len(set(coins)) == 1 for coins in product((0, 1), repeat=8)])
+    assert alone == 2**-7
+    assert rf"$2^{{-7}} = {100 * alone:.2f}\,\%$, which is {50_000 * alone:.0f} of 50,000" in text
+    assert rf"$\sqrt{{8}}/2 = {stats.binom(8, 0.5).std():.2f}$ with a coin" in text
+
+
+@of("beyond_q1_ladder-polynomial")
+def test_three_rounds_lift_what_is_not_too_short(text):
+    a, b, c = QUINTIC
+
+    def after(x, rounds):
+        for _ in range(rounds):
+            x = a * x + b * x**3 + c * x**5
+        return x
+
+    matrix = torch.linalg.qr(torch.randn(300, 256, generator=torch.Generator().manual_seed(0)).double())[0]
+    lengths = torch.linalg.svdvals(orthogonalise(matrix, 3))
+    assert lengths.numpy() == pytest.approx(np.full(256, after(1 / 16, 3)), rel=1e-5)
+    told = [f"{after(1 / 16, n):.3f}" for n in (1, 2, 3)]
+    assert f"Three rounds take them to {told[0]}, {told[1]} and {told[2]}" in text
+    assert f"three rounds by {a**3:.1f}" in text
+    x = np.linspace(1e-5, 1, 1_000_001)
+    limits = []
+    for rounds in (3, 5):
+        enough = after(x, rounds) > 0.5
+        limits.append(x[enough.argmax()])
+        assert enough[enough.argmax() :].all()
+    assert f"begins above {limits[0]:.4f}" in text and f"With five rounds the limit is {limits[1]:.4f}" in text
+
+
+@of("beyond_q1_ladder-sides")
+def test_smaller_images_take_half_and_two_epochs_are_enough(text):
+    def multiplications(side):
+        with FlopCounterMode(display=False) as counter:
+            FastNet()(torch.zeros(1, 3, side, side))
+        return counter.get_total_flops() / 2
+
+    large, small = multiplications(32), multiplications(24)
+    assert f"is {large / 1e6:.1f} million for 32 pixels and {small / 1e6:.1f} million for 24" in text
+    assert rf"The ratio is {small / large:.2f}, less than $(24/32)^2 = {(24 / 32) ** 2:.2f}$" in text
+    run, saved = 6 * large * 8 * 50_000, 6 * (large - small) * 50_000
+    assert rf"$6 \cdot {large / 1e6:.1f}$ million $= {6 * large / 1e9:.3f} \cdot 10^9$" in text
+    assert rf"${run / 1e14:.2f} \cdot 10^{{14}}$. An epoch with 24 pixels saves ${saved / 1e13:.2f} \cdot" in text
+    two, three = run - 2 * saved, run - 3 * saved
+    assert run - saved > 0.25e15 > two
+    assert rf"lead to ${two / 1e14:.3f} \cdot 10^{{14}}$, just below" in text
+    assert rf"three to ${three / 1e14:.2f} \cdot 10^{{14}}$" in text
