@@ -76,7 +76,7 @@ class AlternatingBatches(Batches):
         self.passes += 1
         for start in self.edges[:-1]:
             part = slice(start, start + self.batch_size)
-            x = self._windows(order[part], *places[:, part], mirrored[order[part]])
+            x = self._windows(order[part], places[0, part], places[1, part], mirrored[order[part]])
             yield (self._smaller(x, side) if side else x), self.split.y[order[part]]
 
     def _windows(self, index: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ class WhitenedPatches(nn.Module):
         bias: learn one number for every output.
     """
 
+    weight: Tensor
+
     def __init__(self, channels: int = 3, side: int = 2, bias: bool = True):
         super().__init__()
         axes = channels * side**2
