@@ -47,7 +47,7 @@ def as_svg(fig: Figure) -> str:
         if len(cloud.get_offsets()) > MOST_POINTS:  # pyright: ignore[reportArgumentType]
             cloud.set_rasterized(True)
     buffer = io.StringIO()
-    with mpl.rc_context(_SVG):
+    with mpl.rc_context(_SVG):  # pyright: ignore[reportArgumentType]
         fig.savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 

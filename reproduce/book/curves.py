@@ -51,7 +51,7 @@ class Curve:
     def places(self) -> list[Place]:
         """The report's places, with ours where there is any."""
         claim, found = self.row.claim, self.row.found
-        ours = {place: rest for place, *rest in found.points} if found else {}
+        ours = {place: (mean, low, high) for place, mean, low, high in found.points} if found else {}
         judged = {point.place: point.verdict for point in compare(claim, found)} if found else {}
         return [
             Place(at, value, claim.tolerance_of(value), *ours.get(at, (None, None, None)), judged.get(at))
@@ -109,7 +109,7 @@ def _ticks(values: Iterable[float]) -> tuple[list[float], float, float]:
     low, high = min(values), max(values)
     margin = 0.04 * ((high - low) or 1)
     low, high = low - margin, high + margin
-    return [t for t in MaxNLocator(5).tick_values(low, high).tolist() if low <= t <= high], low, high
+    return [float(t) for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high], low, high
 
 
 def of(rows: Iterable[Row]) -> list[Curve]:

@@ -58,7 +58,7 @@ def _headline(about: str, row: Row) -> Headline:
         small = bool(found) and not found.full_scale
         return Headline(about, row, row.reported, row.reproduced, row.verdict, "a smaller run" if small else "")
     reached = compare(claim, found) if found else []
-    if not reached:
+    if not found or not reached:
         place, value = claim.points[-1]
         return Headline(about, row, show(value, claim.unit), "—", row.verdict, f"at {claim.along} {show(place)}")
     last = reached[-1]

@@ -88,5 +88,5 @@ def _of(row: Row) -> Iterator[Dot]:
                 place, verdict = f"{claim.along} {show(point.place)}", point.verdict if judged else row.verdict
                 yield Dot(row, point.reported, point.found, point.found, point.found, place, verdict)
     elif found.value is not None and claim.value is not None:
-        low, high = (found.value, found.value) if found.low is None else (found.low, found.high)
+        low, high = (found.value if end is None else end for end in (found.low, found.high))
         yield Dot(row, claim.value, found.value, low, high, "", row.verdict)
