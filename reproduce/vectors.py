@@ -8,6 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -16,6 +19,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from cifar_utils.measure import plots
+
+from .scale import STAMP_WIDTH
 
 PNG, SVG = "image/png", "image/svg+xml"
 
@@ -28,6 +33,9 @@ MOST_POINTS = 400
 #: Bytes of vectors above which a figure is published as pixels alone: a map of thousands of marks, or photographs.
 HEAVY = 150_000
 
+#: Inches of a figure as wide as a page, for which a stamp's lines are made.
+PAGE = 6.2
+
 #: Resolution of what stays pixels.
 DPI = 220
 
@@ -37,8 +45,20 @@ _SVG = {"svg.fonttype": "path", "svg.hashsalt": "figure"}
 
 def show(fig: Figure) -> None:
     """Stamp the figure as `plots.show` does, show it as PNG and as SVG, and close it."""
-    png = plots.png(fig)
+    with _stamp_for(fig.get_figwidth()):
+        png = plots.png(fig)
     display({PNG: base64.b64encode(png).decode(), SVG: as_svg(fig)}, raw=True)
+
+
+@contextmanager
+def _stamp_for(inches: float) -> Iterator[None]:
+    """Break the stamp's lines anew for a figure that is narrower than a page, for as long as the block runs."""
+    stamp = plots.stamp("")
+    plots.stamp("\n".join(textwrap.wrap(stamp, int(STAMP_WIDTH * min(1.0, inches / PAGE)))))
+    try:
+        yield
+    finally:
+        plots.stamp(stamp)
 
 
 def as_svg(fig: Figure) -> str:

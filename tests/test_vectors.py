@@ -27,6 +27,22 @@ def shown(monkeypatch):
     return outputs
 
 
+@pytest.mark.parametrize(("inches", "lines"), [(6.2, 2), (3.1, 4)])
+def test_a_stamp_has_shorter_lines_on_a_narrower_figure(shown, inches, lines):
+    fig = line()
+    fig.set_figwidth(inches)
+    told = "scaled down: 16 width, 10,000 images and 120 iterations instead of\n64, 40,000 and 1,000; "
+    told += "batch 128 instead of 512"
+    before = plots.stamp(told)
+    try:
+        vectors.show(fig)
+        assert plots.stamp(told) == told  # others find it as it was
+    finally:
+        plots.stamp(before)
+    [text] = [t.get_text() for t in fig.texts]
+    assert text.count("\n") == lines - 1 and text.split() == told.upper().split()
+
+
 def test_a_figure_is_shown_as_pixels_and_as_vectors_with_its_stamp(shown):
     vectors.show(line())
     before = plots.stamp("sample data")
