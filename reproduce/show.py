@@ -46,7 +46,9 @@ def show_reported(claim: Claim) -> str:
     sign = {"greater": "more than ", "less": "less than ", "equal": ""}[claim.comparison]
     if claim.kind == "direction" and claim.comparison == "equal":
         return f"no effect (±{show(claim.tolerance, claim.unit)})"
-    return sign + show(claim.value or 0.0, claim.unit)
+    if not claim.value:
+        return f"{sign}0 {claim.unit}".strip()
+    return sign + show(claim.value, claim.unit)
 
 
 def show_found(claim: Claim, found: dict | Measurement) -> str:

@@ -461,7 +461,7 @@ def test_show_reported():
     assert show_reported(claim(unit="%")) == "38.0 %"
     assert show_reported(claim(unit="%", comparison="greater")) == "more than 38.0 %"
     assert show_reported(claim(comparison="less", value=10)) == "less than 10"
-    assert show_reported(replace(UP, unit="%")) == "more than 0.0 %"
+    assert show_reported(replace(UP, unit="%")) == "more than 0 %"
     assert show_reported(replace(NONE, unit="%")) == "no effect (±1.0 %)"
 
 
