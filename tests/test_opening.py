@@ -17,6 +17,7 @@ from reproduce.book import comparison, html_pages, parts, share
 from reproduce.book.chapter_page import _named
 from reproduce.book.edition import Edition
 from reproduce.book.opening import Facts, answer_first, facts
+from reproduce.ledger import LITERATURE
 from reproduce.verdict import Verdict
 
 PIXEL = base64.b64decode(
