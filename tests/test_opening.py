@@ -103,7 +103,8 @@ def test_every_chapter_answers_in_short():
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         boxed = [i for i, cell in enumerate(cells) if "in-short" in cell["metadata"].get("tags", [])]
         said = "".join(cells[1]["source"])
-        leads = [f"**{lead}**" for lead in ("The report says", "We find", "Why", "You will learn")]
+        source = "The literature says" if path.stem.startswith(LITERATURE) else "The report says"
+        leads = [f"**{lead}**" for lead in (source, "We find", "Why", "You will learn")]
         if boxed != [1] or any(lead not in said for lead in leads) or "{glue:text}" not in said:
             poor.append(path.name)
     assert not poor
