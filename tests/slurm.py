@@ -58,6 +58,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 def main() -> int:
     """Return the exit status."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
     (HERE / "_build").mkdir(exist_ok=True)
     # below the project: on a real cluster, that is where the nodes look too
     with tempfile.TemporaryDirectory(prefix="test-slurm-", dir=HERE / "_build") as folder, slurm():
