@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from functools import cache
 from itertools import permutations, product
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from exercise_texts import exercises, labels, solution
 from numpy.testing import assert_allclose
 from scipy import integrate, optimize, stats
 from sklearn.metrics import silhouette_samples
@@ -24,7 +22,6 @@ from cifar_utils.models.encoder import Encoder, NetworkB
 from cifar_utils.scratch.network import Network
 from cifar_utils.train.triplets import batch_hard_loss, semi_hard_loss
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PREFIXES = ("a1_", "a3_", "hw3_", "nndl_")
 
 #: Solutions without a typed number or formula that could be wrong.
@@ -34,28 +31,6 @@ NOTHING_TO_COMPUTE = {
 
 #: Labels that a test below computes.
 COMPUTED: set[str] = set()
-
-
-@cache
-def exercises(notebook: str) -> str:
-    cells = json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    chosen = (c for c in cells if "exercises" in c["metadata"].get("tags", []))
-    return "\n".join("".join(c["source"]) for c in chosen)
-
-
-@cache
-def labels() -> frozenset[str]:
-    names = (p.stem for p in NOTEBOOKS.glob("*.ipynb") if p.name.startswith(PREFIXES))
-    return frozenset(x for n in names for x in re.findall(r"^:label: (\S+)$", exercises(n), re.MULTILINE))
-
-
-@cache
-def solution(label: str) -> str:
-    """Return a solution on one line, without what is glued in from runs."""
-    (found,) = re.findall(
-        rf"^````{{solution}} {label}\n(.*?)^````$", exercises(label.rpartition("-")[0]), re.M | re.S
-    )
-    return " ".join(re.sub(r"{glue:text}`[^`]*`", "(glued)", found).split())
 
 
 @pytest.fixture
@@ -100,7 +75,7 @@ def size(network: nn.Module) -> int:
 def test_every_exercise_is_computed_or_listed_with_a_reason():
     listed = set(NOTHING_TO_COMPUTE)
     assert not COMPUTED & listed
-    assert COMPUTED | listed == labels()
+    assert COMPUTED | listed == labels(PREFIXES)
 
 
 # A1, question 1: softmax regression

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
-from functools import cache
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from exercise_texts import labels, solution
 from scipy import stats
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_utils.models.fast import FastNet
 from cifar_utils.train.muon import QUINTIC, orthogonalise
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
 #: Labels that a test below computes.
 COMPUTED: set[str] = set()
-
-
-@cache
-def exercises(notebook: str) -> str:
-    cells = json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    return "\n".join("".join(c["source"]) for c in cells if "exercises" in c["metadata"].get("tags", []))
-
-
-def labels() -> set[str]:
-    stems = [path.stem for path in NOTEBOOKS.glob("beyond_*.ipynb")]
-    return {label for stem in stems for label in re.findall(r"{exercise}[^\n]*\n:label: (\S+)", exercises(stem))}
-
-
-@cache
-def solution(label: str) -> str:
-    """Return a solution on one line."""
-    (found,) = re.findall(
-        rf"^````{{solution}} {label}\n(.*?)^````$", exercises(label.rpartition("-")[0]), re.M | re.S
-    )
-    return " ".join(found.split())
 
 
 @pytest.fixture
@@ -54,7 +29,7 @@ def of(label: str):
 
 
 def test_every_exercise_is_computed():
-    assert labels() == COMPUTED
+    assert labels(("beyond_",)) == COMPUTED
 
 
 @of("beyond_q1_ladder-coins")
