@@ -1,8 +1,8 @@
 """Does a network know what it knows? Confidence beside accuracy, one temperature, and what may be left out.
 
 A network's confidence in its answer is the largest of its probabilities. It is calibrated if of all answers given
-with a confidence of 80 % four in five are right. Scikit-learn has the curve (`sklearn.calibration.calibration_curve`),
-but neither how many answers a bin holds nor an error with its bias; those stand here, in NumPy and SciPy.
+with a confidence of 80 % four in five are right. Scikit-learn has the curve (`sklearn.calibration`), but neither how
+many answers a bin holds nor an error with its bias; those stand here, in NumPy and SciPy.
 """
 
 from __future__ import annotations

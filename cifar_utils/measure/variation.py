@@ -50,6 +50,10 @@ class Variation:
         """Return the standard deviation over runs, in points, with a 95 % interval."""
         return self._with_interval(lambda v: 100 * math.sqrt(v))
 
+    def spread_between(self) -> Summary:
+        """Return the standard deviation between the networks in truth, in points, 0 where the estimate is below."""
+        return self._with_interval(lambda v: 100 * math.sqrt(max(0.0, self._between(v))))
+
     def ratio(self) -> Summary:
         """Return that standard deviation over what independent coins would give, with a 95 % interval."""
         return self._with_interval(lambda v: math.sqrt(v / self.independent) if self.independent else math.nan)
