@@ -160,3 +160,34 @@ def test_only_the_doubtful_images_vary_over_runs(text):
     )
     pairs = next(k for k in range(1, 100) if 1.96 * 100 * apart / np.sqrt(k) < 0.1)
     assert f"below 0.1 from $k = {pairs}$ on" in text
+
+
+@of("beyond_q4_time-intensity")
+def test_a_convolution_is_limited_by_the_processor_from_nine_channels_on(text):
+    c, s = 7, 5
+    count, moved = 18 * c**2 * s**2, 2 * (2 * c * s**2)
+    layer, x = torch.nn.Conv2d(c, c, 3, padding=1, bias=False), torch.zeros(1, c, s, s)
+    with FlopCounterMode(display=False) as counter:
+        layer(x)
+    assert counter.get_total_flops() == count
+    assert f"${count / moved / c:g}\\,c$" in text
+    channels = next(n for n in range(1, 100) if 4.5 * n >= 40)
+    assert f"from {channels} channels on" in text and channels == 9
+    assert 4 * c * s**2 / moved == 1 and "one a byte" in text
+
+
+@of("beyond_q4_time-amdahl")
+def test_a_faster_product_is_worth_less_than_it_seems(text):
+    left = 0.2 + 0.8 / 4
+    assert f"$0.2 + 0.8/4 = {left:g}$" in text and f"{1 / left:g} times as fast" in text
+    assert f"at most {1 / 0.2:g} times as fast" in text
+    assert rf"$0.2/{left:g} = {0.2 / left:.0%}".replace("%", r"\,\%$") in text
+
+
+@of("beyond_q4_time-minutes")
+def test_operations_over_a_rate_are_a_time(text):
+    seconds = 2.32e14 / 300e9
+    assert f"need {seconds:.0f} s, which is {seconds / 60:.1f} minutes" in text
+    assert f"The GPU needs {2.32e14 / (989e12 / 3):.1f} s" in text
+    rate = 2.9e14 / 2.59
+    assert rf"${rate / 1e14:.2f} \cdot 10^{{14}}$ a second, {100 * rate / 312e12:.0f} % of the" in text
