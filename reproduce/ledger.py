@@ -16,7 +16,7 @@ from cifar_utils.errors import LedgerError
 from cifar_utils.measure.stats import Summary
 from cifar_utils.paths import root
 
-from .evidence import GIVEN, Setting
+from .evidence import GIVEN, Setting, sources
 
 #: The students' reports, whose claims are counted.
 STUDENTS = ("a1", "a3", "nndl", "rdfia", "hw3")
@@ -58,6 +58,7 @@ class Claim:
         points: of a claim along a curve, instead of `value`: what the report says at some places, by place.
         along: what the places of `points` count, such as `epoch`.
         repeats: another claim that speaks of the same thing; their verdicts may not contradict each other.
+        source: key in the bibliography of the publication that says it, where its file is of several.
     """
 
     id: str
@@ -76,6 +77,12 @@ class Claim:
     points: tuple[tuple[float, float], ...] = ()
     along: str = ""
     repeats: str = ""
+    source: str = ""
+
+    @property
+    def link(self) -> tuple[str, str]:
+        """Title and address of the publication that says it; both empty where its file is of one."""
+        return sources()[self.source] if self.source else ("", "")
 
     @property
     def report(self) -> str:

@@ -34,6 +34,7 @@ _CLAIM: dict[str, dict] = {
     "points": {"type": "object", "minProperties": 2, "additionalProperties": {"type": "number"}},
     "along": _TEXT,
     "repeats": {"type": "string", "pattern": f"^{ID}$"},
+    "source": _TEXT,
 }
 
 #: The same for an entry of `settings`.

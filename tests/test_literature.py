@@ -11,11 +11,17 @@ from cifar_utils.paths import root
 from reproduce.book import hero, parts, scoreboard
 from reproduce.book.edition import Edition
 from reproduce.cards import Row, render
+from reproduce.evidence import sources
 from reproduce.ledger import LITERATURE, STUDENTS, Measurement, load_reports
 from reproduce.verdict import Verdict, judge
 
 CHAPTER = "beyond_q1_ladder"
 BEYOND = load_reports()["beyond"].claims
+
+
+def agreeing(claim, by: float = 1) -> float:
+    """Return a number that a claim agrees with: its own, or one that is greater or less `by` so much."""
+    return (claim.value or 0) + by * {"greater": 1, "less": -1, "equal": 0}[claim.comparison]
 
 
 class Made(Edition):
@@ -26,7 +32,7 @@ class Made(Edition):
         """Return the published rows, and each claim of the literature with its own number as the measurement."""
         found = [row for row in scoreboard.rows(self.records) if not row.claim.is_of_literature]
         for claim in BEYOND:
-            value = Measurement.of((claim.value or 0) + (claim.comparison == "greater"))
+            value = Measurement.of(agreeing(claim))
             found.append(Row(claim, value, judge(claim, value, sample=False), "full"))
         return found
 
@@ -77,9 +83,20 @@ def test_its_own_page_says_what_it_is_and_what_came_out():
     assert f"verdict={Verdict.REPRODUCED.slug}" in tiles and "report=beyond" in tiles
 
 
+def test_every_claim_of_the_literature_names_its_publication_and_its_row_links_there():
+    assert {claim.source for claim in BEYOND} <= set(sources())
+    html = part(Made(), "scoreboard")
+    for claim in BEYOND:
+        title, address = claim.link
+        assert f'<a href="{address}">{title}</a>: {claim.where}' in html, claim.id
+        assert "{" not in title and "\\" not in title
+    students = [claim for report in STUDENTS for claim in load_reports()[report].claims]
+    assert {claim.link for claim in students} == {("", "")}
+
+
 def test_every_claim_of_the_literature_can_come_out_either_way():
     for claim in BEYOND:
-        off = (claim.value or 0) + (-1 if claim.comparison == "greater" else 2 * claim.tolerance)
-        agrees = (claim.value or 0) + (claim.comparison == "greater")
+        off = agreeing(claim, -1) + 2 * claim.tolerance * (claim.comparison == "equal")
+        agrees = agreeing(claim)
         verdicts = [judge(claim, Measurement(value, value, value), sample=False) for value in (agrees, off)]
         assert verdicts[0] == Verdict.REPRODUCED and verdicts[1] in (Verdict.DIFFERS, Verdict.CORRECTED), claim.id
