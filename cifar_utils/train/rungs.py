@@ -11,14 +11,14 @@ def softmax_on_pixels(epochs: int = 15, images: int | None = None) -> Recipe:
     """Return softmax regression on standardised pixels."""
     return Recipe(
         "cifar10",
-        "softmax",
+        Part("softmax"),
         SGD(0.003, momentum=0.9),
         batch=256,
         epochs=epochs,
         images=images,
-        prepare="channels",
-        augment=("flip",),
-        schedule="cosine",
+        prepare=Part("channels"),
+        augment=(Part("flip"),),
+        schedule=Part("cosine"),
     )
 
 
@@ -31,7 +31,7 @@ def fully_connected(epochs: int = 10, images: int | None = None, validation: int
         epochs=epochs,
         images=images,
         validation=validation,
-        prepare="-1..1",
+        prepare=Part("-1..1"),
         loop=Part("deep stack", measured_steps=20),
         final=("val", "test"),
     )
@@ -46,8 +46,8 @@ def rdfia_figure_16(epochs: int = 40, images: int | None = None) -> Recipe:
         epochs=epochs,
         images=images,
         validation=0,
-        prepare="channels",
-        augment=("flip",),
+        prepare=Part("channels"),
+        augment=(Part("flip"),),
         draw=Part("standardised by", mean=RDFIA_MEAN, std=RDFIA_STD),
         schedule=Part("exponential", gamma=0.95),
         evaluate=("train:5000", "test"),
@@ -79,11 +79,11 @@ def fast_network(
         epochs=epochs,
         images=images,
         validation=0,
-        prepare="channels",
+        prepare=Part("channels"),
         draw=Part("alternating", shift=2, flips="alternating", **({"sides": tuple(sides)} if sides else {})),
         loss=Part("cross-entropy", smoothing=0.2),
-        schedule="linear",
-        start="whitened patches",
+        schedule=Part("linear"),
+        start=Part("whitened patches"),
         evaluate=(),
         final=("test",),
     )
