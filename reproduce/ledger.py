@@ -16,7 +16,7 @@ from cifar_utils.errors import LedgerError
 from cifar_utils.measure.stats import Summary
 from cifar_utils.paths import root
 
-from .evidence import GIVEN, Setting
+from .evidence import GIVEN, Setting, sources
 
 #: The students' reports, whose claims are counted.
 STUDENTS = ("a1", "a3", "nndl", "rdfia", "hw3")
@@ -58,6 +58,7 @@ class Claim:
         points: of a claim along a curve, instead of `value`: what the report says at some places, by place.
         along: what the places of `points` count, such as `epoch`.
         repeats: another claim that speaks of the same thing; their verdicts may not contradict each other.
+        source: key in the bibliography of the publication that says it; of the literature's claims alone.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Claim:
     points: tuple[tuple[float, float], ...] = ()
     along: str = ""
     repeats: str = ""
+    source: str = ""
 
     @property
     def report(self) -> str:
@@ -86,6 +88,11 @@ class Claim:
     def is_of_literature(self) -> bool:
         """Whether the published literature says it, and none of the students' reports."""
         return self.report in LITERATURE
+
+    @property
+    def link(self) -> tuple[str, str]:
+        """Title and address of the publication that says it; both empty for a student's report."""
+        return sources()[self.source] if self.source else ("", "")
 
     @property
     def tolerance(self) -> float:
@@ -188,7 +195,7 @@ class Report:
 
 #: What a report's file and the claims of one notebook consist of, and what of it must be there.
 FILE = ("title", "course", "notebooks")
-GROUP = ("scale", "settings", "claims")
+GROUP = ("scale", "settings", "claims", "source")
 ENTRY = tuple(f.name for f in fields(Claim) if f.name != "notebook")
 NEEDED = tuple(f.name for f in fields(Claim) if f.default is MISSING and f.name != "notebook")
 
@@ -230,23 +237,27 @@ def _read(path: Path) -> Report:
                    for entry in group.get("settings", ())]  # fmt: skip
         settings[notebook] = tuple(Setting.of(notebook, entry) for entry in entries)
         for entry in group["claims"] or ():
-            claim = _claim(entry, notebook, group.get("scale", ""), f"number {len(claims) + 1} of {path.name}")
+            label = f"number {len(claims) + 1} of {path.name}"
+            claim = _claim(entry, notebook, group.get("scale", ""), group.get("source", ""), label)
             if claim.id in claims:
                 raise LedgerError(f"Claim {claim.id} stands twice in the ledger")
             if claim.report != path.stem:
                 raise LedgerError(f"Claim {claim.id} stands in {path.name}; expected {claim.report}.yml")
+            if claim.is_of_literature != bool(claim.source):
+                needs = "names no source" if claim.is_of_literature else f"names a source, {claim.source}"
+                raise LedgerError(f"Claim {claim.id} {needs}; the literature's claims do, and no other")
             claims[claim.id] = claim
     return Report(path.stem, raw["title"], raw["course"], tuple(claims.values()), settings)
 
 
-def _claim(entry: object, notebook: str, scale: str, label: str) -> Claim:
-    """Return the claim of one entry; an experiment's scale is its notebook's where it names no other."""
+def _claim(entry: object, notebook: str, scale: str, source: str, label: str) -> Claim:
+    """Return the claim of one entry; its scale, if an experiment, and its source are otherwise its notebook's."""
     if isinstance(entry, dict):
         label = entry.get("id", label)
     entry = _fields(entry, f"Claim {label}", ENTRY, NEEDED)
     usual = scale if entry["kind"] in ("measured", "direction") else ""
     said = entry.get("scale", usual)
-    return Claim(**{**entry, "notebook": notebook, "scale": "" if said == "none" else said})
+    return Claim(**{"source": source, **entry, "notebook": notebook, "scale": "" if said == "none" else said})
 
 
 def _fields(raw: object, what: str, known: tuple[str, ...], needed: tuple[str, ...]) -> dict:

@@ -34,6 +34,7 @@ _CLAIM: dict[str, dict] = {
     "points": {"type": "object", "minProperties": 2, "additionalProperties": {"type": "number"}},
     "along": _TEXT,
     "repeats": {"type": "string", "pattern": f"^{ID}$"},
+    "source": _TEXT,
 }
 
 #: The same for an entry of `settings`.
@@ -85,7 +86,8 @@ def schema() -> dict:
     setting = _mapping({n: {"description": about_settings[n], **_SETTING[n]} for n in GIVEN}, needed)
     settings = {"description": "Where its settings come from.", "type": "array", "items": setting}
     claims = {"description": "The claims that this notebook answers.", "type": ["array", "null"], "items": claim}
-    group = _mapping(dict(zip(GROUP, (scale, settings, claims), strict=True)), ("claims",))
+    source = {"description": "The publication that claims are from which name no other, by its key.", **_TEXT}
+    group = _mapping(dict(zip(GROUP, (scale, settings, claims, source), strict=True)), ("claims",))
     title = {"description": "The report's title.", **_TEXT}
     course = {"description": "The course that it was written for.", **_TEXT}
     notebooks = {
