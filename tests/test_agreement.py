@@ -30,9 +30,9 @@ def test_draws_are_of_all_images_first_and_then_with_replacement():
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), abs=0.02)
 
 
-def test_an_interval_holds_its_value():
-    found = agreement.interval(np.array([5.0, 1.0, 2.0, 3.0]), "x")
-    assert (found.mean, found.high) == (5, 5) and found.low < 2 and "over x" in found.method
+def test_an_interval_has_the_spread_of_the_draws_around_the_value():
+    found = agreement.interval(np.array([5.0, *np.linspace(0, 2, 201)]), "x")
+    assert (found.mean, found.low, found.high) == pytest.approx((5, 4.05, 5.95)) and found.method.endswith("over x")
 
 
 def test_a_confusion_matrix_is_that_of_scikit_learn(answers):

@@ -74,7 +74,7 @@ def test_the_stand_in_belongs_to_the_sample_images_and_says_what_it_is():
     assert (found.shares == again.shares).all() and found.shares.shape == (len(labels), 10)
     assert np.allclose(found.shares.sum(1), 1)
     right = found.shares.argmax(1) == labels
-    assert 0.9 < right.mean() < 1 and 0.2 < (found.shares.max(1) == 1).mean() < 0.8
+    assert 0.8 < right.mean() < 1 and 0.2 < (found.shares.max(1) == 1).mean() < 0.8
 
 
 def test_judgements_come_back_from_shares():

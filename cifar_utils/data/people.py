@@ -136,7 +136,7 @@ def _sample() -> np.ndarray:
     """Return fifty invented judgements of each test image of the sample data, as shares; no person has seen them."""
     labels = standin.shapes(standin.SIZES[2], seed=2)[1]
     rng, classes = np.random.default_rng(0), len(standin.CLASSES)
-    doubt = np.where(rng.random(len(labels)) < 0.4, 0.0, rng.beta(0.5, 1.0, len(labels)))
+    doubt = np.where(rng.random(len(labels)) < 0.4, 0.0, rng.beta(0.5, 1.4, len(labels)))
     told = np.zeros((len(labels), classes))
     rows = np.arange(len(labels))
     told[rows, labels] = 1 - doubt

@@ -22,11 +22,15 @@ def image_draws(count: int, draws: int, seed: int = 0) -> np.ndarray:
 
 
 def interval(values: np.ndarray, over: str) -> Summary:
-    """Return a bootstrap's first value with the range of 95 % of the others, widened where that leaves it out."""
+    """Return a bootstrap's first value, and around it the range that 95 % of the others have around their mean.
+
+    Draws with replacement are noisier than what they are drawn from, which pulls a correlation of counts towards zero;
+    so they tell how far a value may be off, and not where it is.
+    """
     value, rest = float(values[0]), values[1:]
-    low, high = (float(bound) for bound in np.quantile(rest, (0.025, 0.975)))
+    low, high = (float(bound) - float(rest.mean()) for bound in np.quantile(rest, (0.025, 0.975)))
     method = f"95 % bootstrap interval over {over}"
-    return Summary(value, float(rest.std(ddof=1)), min(low, value), max(high, value), len(rest), method)
+    return Summary(value, float(rest.std(ddof=1)), value + low, value + high, len(rest), method)
 
 
 def mean_of(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
