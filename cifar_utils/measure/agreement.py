@@ -24,8 +24,8 @@ def image_draws(count: int, draws: int, seed: int = 0) -> np.ndarray:
 def interval(values: np.ndarray, over: str) -> Summary:
     """Return a bootstrap's first value, and around it the range that 95 % of the others have around their mean.
 
-    Draws with replacement are noisier than what they are drawn from, which pulls a correlation of counts towards zero;
-    so they tell how far a value may be off, and not where it is.
+    Draws with replacement are noisier than what they are drawn from, which pulls a correlation of counts towards
+    zero; so they tell how far a value may be off, and not where it is.
     """
     value, rest = float(values[0]), values[1:]
     low, high = (float(bound) - float(rest.mean()) for bound in np.quantile(rest, (0.025, 0.975)))
