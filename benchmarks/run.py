@@ -2,7 +2,7 @@
 
 Ours and the baseline are measured in turn, so that a slow minute of the machine hits both; each
 number is the median of five rounds after a warm-up, or the lower quartile of many.
-`python benchmarks/run.py` takes about six minutes on two quiet cores; `--small` tries the script
+`python -m benchmarks.run` takes about ten minutes on two quiet cores; `--small` tries the script
 out in a minute and writes nothing.
 """
 
@@ -32,6 +32,8 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import datasets, transforms
 
+from benchmarks.airbench import fast_vs_airbench
+from benchmarks.pairs import in_turn, row
 from cifar_utils import environment
 from cifar_utils.data.batches import Batches, training_batches
 from cifar_utils.data.sets import Split, load
@@ -45,33 +47,8 @@ from cifar_utils.train import SGD, Part, Recipe, Store, evaluate, fit, seed_ever
 from cifar_utils.train import stacked as sweep
 from reproduce.kernels import KEEP_MEMORY
 
-ROUNDS = 5
 BATCH = 128
 STATS = (torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616]))
-
-
-def in_turn(work: dict[str, Callable[[], object]], slices: int = 1, count: int = ROUNDS,
-            typical: Callable[[list[float]], float] = statistics.median) -> dict[str, float]:  # fmt: skip
-    """Return the `typical` seconds of `count` rounds of each piece of work; one more, the first, only warms up.
-
-    A round does everything `slices` times in turn, in alternating order, so that a machine whose speed
-    drifts does not favour either side.
-    """
-    rounds = []
-    for _ in range(count + 1):
-        seconds = dict.fromkeys(work, 0.0)
-        for turn in range(slices):
-            for name in work if (turn + len(rounds)) % 2 else reversed(work):
-                started = time.perf_counter()
-                work[name]()
-                seconds[name] += time.perf_counter() - started
-        rounds.append(seconds)
-    return {name: typical([seconds[name] for seconds in rounds[1:]]) for name in work}
-
-
-def row(name: str, ours: float, baseline: float, unit: str, note: str) -> dict:
-    """Return one line of the result."""
-    return {"name": name, "ours": ours, "baseline": baseline, "ratio": ours / baseline, "unit": unit, "note": note}
 
 
 def synthetic(count: int, seed: int = 0) -> Split:
@@ -398,7 +375,7 @@ def table(rows: list[dict]) -> str:
 MEASURES = (
     import_time, store_overhead, step_overhead, encoder_overhead, small_network_over_peak, encoder_over_peak,
     encoder_formats, encoder_compile, sweep_vs_loop,
-    sweep_vs_loop_digits, loader_vs_dataloader,
+    sweep_vs_loop_digits, loader_vs_dataloader, fast_vs_airbench,
 )  # fmt: skip
 
 
@@ -412,17 +389,18 @@ def main() -> None:
     options = parser.parse_args()
     if missing := {k: v for k, v in KEEP_MEMORY.items() if k not in os.environ}:
         # glibc reads these at the start of a process; both sides of every pair run as the runner's kernels do
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **missing})
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.run", *sys.argv[1:]], {**os.environ, **missing})
     sizes = {"loader_vs_dataloader": 5_000, "store_overhead": 3, "step_overhead": 2, "encoder_overhead": 2,
              "small_network_over_peak": 1, "encoder_over_peak": 1, "encoder_formats": 1,
-             "encoder_compile": 1, "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4}  # fmt: skip
+             "encoder_compile": 1, "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4,
+             "fast_vs_airbench": 40}  # fmt: skip
     sizes = sizes if options.small else {}
     rows = []
     for measure in MEASURES:
         if options.only in (None, measure.__name__):
             found = measure(*([sizes[measure.__name__]] if measure.__name__ in sizes else []))
             if found is None:
-                print(f"{measure.__name__}: left out, there is no C++ compiler here", flush=True)
+                print(f"{measure.__name__}: left out, what it needs is not here", flush=True)
                 continue
             rows.append(found)
             print(table(rows[-1:]), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Literal, get_args
@@ -77,7 +78,7 @@ def sources() -> dict[str, tuple[str, str]]:
 
     entries = parse_file(str(root() / "book" / "references.bib")).entries
     return {
-        key: (entry.fields["title"].replace("{", "").replace("}", ""), entry.fields["url"])
+        key: (re.sub(r"[{}]|\\(?=%)", "", entry.fields["title"]), entry.fields["url"])
         for key, entry in entries.items()
         if "url" in entry.fields
     }

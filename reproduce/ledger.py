@@ -58,7 +58,7 @@ class Claim:
         points: of a claim along a curve, instead of `value`: what the report says at some places, by place.
         along: what the places of `points` count, such as `epoch`.
         repeats: another claim that speaks of the same thing; their verdicts may not contradict each other.
-        source: key in the bibliography of the publication that says it; of the literature's claims alone.
+        source: key in the bibliography of the publication that says it, where its file is of several.
     """
 
     id: str
@@ -80,6 +80,11 @@ class Claim:
     source: str = ""
 
     @property
+    def link(self) -> tuple[str, str]:
+        """Title and address of the publication that says it; both empty where its file is of one."""
+        return sources()[self.source] if self.source else ("", "")
+
+    @property
     def report(self) -> str:
         """The report's short name, such as `a1`."""
         return self.id.split(".")[0]
@@ -88,11 +93,6 @@ class Claim:
     def is_of_literature(self) -> bool:
         """Whether the published literature says it, and none of the students' reports."""
         return self.report in LITERATURE
-
-    @property
-    def link(self) -> tuple[str, str]:
-        """Title and address of the publication that says it; both empty for a student's report."""
-        return sources()[self.source] if self.source else ("", "")
 
     @property
     def tolerance(self) -> float:
@@ -195,7 +195,7 @@ class Report:
 
 #: What a report's file and the claims of one notebook consist of, and what of it must be there.
 FILE = ("title", "course", "notebooks")
-GROUP = ("scale", "settings", "claims", "source")
+GROUP = ("scale", "settings", "claims")
 ENTRY = tuple(f.name for f in fields(Claim) if f.name != "notebook")
 NEEDED = tuple(f.name for f in fields(Claim) if f.default is MISSING and f.name != "notebook")
 
@@ -237,27 +237,23 @@ def _read(path: Path) -> Report:
                    for entry in group.get("settings", ())]  # fmt: skip
         settings[notebook] = tuple(Setting.of(notebook, entry) for entry in entries)
         for entry in group["claims"] or ():
-            label = f"number {len(claims) + 1} of {path.name}"
-            claim = _claim(entry, notebook, group.get("scale", ""), group.get("source", ""), label)
+            claim = _claim(entry, notebook, group.get("scale", ""), f"number {len(claims) + 1} of {path.name}")
             if claim.id in claims:
                 raise LedgerError(f"Claim {claim.id} stands twice in the ledger")
             if claim.report != path.stem:
                 raise LedgerError(f"Claim {claim.id} stands in {path.name}; expected {claim.report}.yml")
-            if claim.is_of_literature != bool(claim.source):
-                needs = "names no source" if claim.is_of_literature else f"names a source, {claim.source}"
-                raise LedgerError(f"Claim {claim.id} {needs}; the literature's claims do, and no other")
             claims[claim.id] = claim
     return Report(path.stem, raw["title"], raw["course"], tuple(claims.values()), settings)
 
 
-def _claim(entry: object, notebook: str, scale: str, source: str, label: str) -> Claim:
-    """Return the claim of one entry; its scale, if an experiment, and its source are otherwise its notebook's."""
+def _claim(entry: object, notebook: str, scale: str, label: str) -> Claim:
+    """Return the claim of one entry; an experiment's scale is its notebook's where it names no other."""
     if isinstance(entry, dict):
         label = entry.get("id", label)
     entry = _fields(entry, f"Claim {label}", ENTRY, NEEDED)
     usual = scale if entry["kind"] in ("measured", "direction") else ""
     said = entry.get("scale", usual)
-    return Claim(**{"source": source, **entry, "notebook": notebook, "scale": "" if said == "none" else said})
+    return Claim(**{**entry, "notebook": notebook, "scale": "" if said == "none" else said})
 
 
 def _fields(raw: object, what: str, known: tuple[str, ...], needed: tuple[str, ...]) -> dict:

@@ -86,8 +86,7 @@ def schema() -> dict:
     setting = _mapping({n: {"description": about_settings[n], **_SETTING[n]} for n in GIVEN}, needed)
     settings = {"description": "Where its settings come from.", "type": "array", "items": setting}
     claims = {"description": "The claims that this notebook answers.", "type": ["array", "null"], "items": claim}
-    source = {"description": "The publication that claims are from which name no other, by its key.", **_TEXT}
-    group = _mapping(dict(zip(GROUP, (scale, settings, claims, source), strict=True)), ("claims",))
+    group = _mapping(dict(zip(GROUP, (scale, settings, claims), strict=True)), ("claims",))
     title = {"description": "The report's title.", **_TEXT}
     course = {"description": "The course that it was written for.", **_TEXT}
     notebooks = {

@@ -23,6 +23,9 @@ from cifar_utils.train.store import Store
 #: from what was measured.
 MEASURING = 1.0
 
+#: Seconds that counting operations may take in all; one count is 50 ms, the first 1.3 s for what it imports.
+COUNTING = 6.0
+
 #: Seconds of a step from which on its operations tell enough: to wait for a few would take too long.
 SLOW = 0.3
 
@@ -38,7 +41,7 @@ class Speeds:
     """
 
     def __init__(self, kept: Store):
-        self.store, self.left = kept, MEASURING
+        self.store, self.left, self.left_to_count = kept, MEASURING, COUNTING
         self.machine = environment.machine(kept.device)
         self.path = kept.root / "speeds.json"
         self.known: dict[str, float] = {}
@@ -55,18 +58,19 @@ class Speeds:
         """Return the estimated seconds of one training."""
         shape = self._shape(recipe.canonical())
         if shape not in self.known:
-            self.known[shape] = self._found(recipe) if self.left > 0 else self._guessed(recipe)
+            self.known[shape] = self._found(recipe) if self.left_to_count > 0 else self._guessed(recipe)
         return self.known[shape] * steps(recipe)
 
     def _found(self, recipe: Recipe) -> float:
         began = time.perf_counter()
         try:
             count = operations_of_step(recipe)
+            self.left_to_count -= time.perf_counter() - began
             step = count / self._rate(recipe) if count else 0.0
-            if step < SLOW:
+            if step < SLOW:  # such a step is more than its operations
+                if self.left <= 0:
+                    return self._guessed(recipe)
                 step = self._measured(recipe)
-            else:
-                self.left -= time.perf_counter() - began
         except CifarUtilsError:
             return self._guessed(recipe)
         self._keep(self._shape(recipe.canonical()), step)

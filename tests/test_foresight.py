@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_utils.flops import grouped_convolutions
-from cifar_utils.train import Adam, Part, Recipe
+from cifar_utils.train import Adam, Part, Recipe, rungs
 from cifar_utils.train import training as one
 from cifar_utils.train.foresight import operations_of_step, steps
 from cifar_utils.train.recipe import SGD
@@ -65,6 +65,26 @@ def test_a_slow_step_is_told_by_its_operations_and_not_waited_for(kept, monkeypa
     monkeypatch.setattr(speeds, "matrix_product_rate", lambda device: 2.0 * operations_of_step(TANH))
     monkeypatch.setattr(one, "train_many", lambda *a, **k: pytest.fail("a step was waited for"))
     assert speeds.Speeds(kept).seconds(TANH) == pytest.approx(steps(TANH))
+
+
+def test_a_slow_step_is_counted_even_when_no_time_to_measure_is_left(kept, monkeypatch):
+    monkeypatch.setattr(speeds, "matrix_product_rate", lambda device: 2.0 * operations_of_step(TANH))
+    monkeypatch.setattr(speeds, "MEASURING", 0.0)
+    known = speeds.Speeds(kept)
+    known.known[known._shape(TANH.but(batch=16).canonical())] = 1e-9  # what a guess would be led by
+    assert known.seconds(TANH) == pytest.approx(steps(TANH))
+
+
+def test_smaller_images_in_the_first_epochs_are_counted(kept):
+    recipe = rungs.fast_network(3, widths=(4, 8, 8), batch=32, sides=(24,)).but(sample=True)
+    sides = lambda *pixels: recipe.but(draw=recipe.draw.but(sides=pixels))  # noqa: E731
+    smaller, larger = (operations_of_step(sides(*[each] * 3)) for each in (24, 32))
+    assert smaller < 0.7 * larger and larger == operations_of_step(recipe.but(draw=recipe.draw.but(sides=())))
+    assert operations_of_step(recipe) == pytest.approx((smaller + 2 * larger) / 3)
+    record = kept.get(recipe, 0).record
+    an_epoch = record["history"]["iterations"] / 3  # a last, smaller batch is left out
+    assert record["operations"] == record["history"]["operations"]
+    assert record["operations"] == pytest.approx(an_epoch * (smaller + 2 * larger), rel=1e-6)
 
 
 def test_rates_are_those_of_trainings_of_the_same_network(kept):

@@ -134,7 +134,7 @@ def test_a_file_without_its_head(tmp_path, field):
         ({"a1_x": {"scale": "20 epochs"}}, "a1.yml, a1_x: field 'claims' is missing"),
         (
             {"a1_x": {"claims": [BASE], "scales": 1}},
-            "a1_x: unknown field 'scales'; expected scale, settings, claims, source",
+            "a1_x: unknown field 'scales'; expected scale, settings, claims",
         ),
         ({"a1_x": {"claims": [BASE]}, "a1_y": {"claims": [BASE]}}, "a1.q1.accuracy stands twice"),
     ],

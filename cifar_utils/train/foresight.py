@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -36,11 +38,33 @@ def operations_of_step(recipe: Recipe) -> float | None:
     short = recipe.but(sample=True, images=None, validation=None, batch=FEW)
     data = one.dataset(short, cpu)
     train, given, _ = parts.batch_options(short, data, False, 0)
-    x = next(iter(parts.build("draw", short.draw, train, short.batch, given)))[0]
+    batches = parts.build("draw", short.draw, train, short.batch, given)
+    whole = recipe.epochs or 1
+    smaller = min(len(recipe.draw.options.get("sides", ())), whole) if recipe.draw else 0  # first epochs
+    epochs = [1] * smaller + [whole - smaller] * (smaller < whole)
     try:
-        with grouped_convolutions(), torch.device("meta"), FlopCounterMode(display=False) as counter:
+        with grouped_convolutions(), torch.device("meta"):
             model: nn.Module = parts.build("model", recipe.model, data)
-            model(torch.zeros(x.shape)).sum().backward()
+            counts = [_there_and_back(model, next(iter(batches))[0].shape) for _ in epochs]
     except RuntimeError:
         return None
-    return counter.get_total_flops() * recipe.batch / FEW
+    return sum(map(operator.mul, counts, epochs)) / whole * recipe.batch / FEW
+
+
+def counted(recipe: Recipe, iterations: int, operations: int) -> int:
+    """Return the operations of a finished training, of which its loop counted so many.
+
+    Loops count one step of every batch size and take the others to be alike. Where the first epochs have smaller
+    images they are not, and the steps are counted here: another counter in the loops would be other code for every
+    stored training, none of which has such epochs.
+    """
+    if recipe.draw is None or not recipe.draw.options.get("sides"):
+        return operations
+    return round((operations_of_step(recipe) or 0) * iterations) or operations
+
+
+def _there_and_back(model: nn.Module, shape: torch.Size) -> int:
+    """Return the operations of one batch of this shape, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(shape)).sum().backward()
+    return counter.get_total_flops()

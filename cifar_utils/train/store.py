@@ -30,6 +30,7 @@ from ..device import autocast_dtype
 from ..errors import RunError
 from ..files import tensor_files
 from . import training as one
+from .foresight import counted
 from .index import Head, Index
 from .recipe import Recipe, from_canonical
 from .records import WEIGHTS, Training, is_current, read_record, rounded, write_record
@@ -218,6 +219,7 @@ class Store:
         for (recipe, seed), done, code, wanted in zip(pairs, trained, codes, weights, strict=True):
             if not wanted:
                 done.arrays = {}  # hundreds of networks in NumPy would fill a disk, and are soon trained again
+            done.history.operations = counted(recipe, done.history.iterations, done.history.operations)
             own = {"code": code, "operations": done.history.operations or share}
             kept.append(self._keep(recipe, seed, done, name, told | own))
         for each in kept:
