@@ -22,13 +22,13 @@ import pytest
 from PIL import Image
 
 from cifar_utils.errors import DataError
-from cifar_utils.files.catalogue import DATASETS, WEIGHTS
-from cifar_utils.files.sources import locate, sum_of
+from cifar_utils.files.catalogue import DATASETS, LABELS, WEIGHTS
+from cifar_utils.files.sources import locate, source_of, sum_of
 
 
 def expect_sums(monkeypatch, name, folder):
     """Make the files that lie in `folder` the ones that data set `name` expects."""
-    source, unpacked = DATASETS[name], {}
+    source, unpacked = source_of(name), {}
     for file, (other, _) in source.unpacked.items():
         (folder / other).write_bytes(gzip.decompress((folder / file).read_bytes()))
         unpacked[file] = (other, sum_of(folder / other))
@@ -37,8 +37,8 @@ def expect_sums(monkeypatch, name, folder):
 
 
 def change(monkeypatch, name, **what):
-    """Change what the catalogue says of a data set or of weights."""
-    table = DATASETS if name in DATASETS else WEIGHTS
+    """Change what the catalogue says of a data set, of labels or of weights."""
+    table = next(table for table in (DATASETS, LABELS, WEIGHTS) if name in table)
     monkeypatch.setitem(table, name, replace(table[name], **what))
 
 

@@ -88,6 +88,50 @@ def test_smaller_images_take_half_and_two_epochs_are_enough(text):
     assert rf"three to ${three / 1e14:.2f} \cdot 10^{{14}}$" in text
 
 
+@of("beyond_q2_people-kappa")
+def test_kappa_on_paper_and_its_largest_value(text):
+    def kappa(*shares):
+        both = np.mean([p * q for p, q in shares])
+        one, other = np.mean(shares, axis=0)
+        observed, chance = 1 - one - other + 2 * both, one * other + (1 - one) * (1 - other)
+        return observed, chance, (observed - chance) / (1 - chance)
+
+    observed, chance, none = kappa((0.95, 0.95))
+    assert abs(none) < 1e-12 and f"$0.95^2 + 0.05^2 = {chance:.3f}$" in text
+    observed, chance, found = kappa((1, 1), (0.9, 0.9))
+    assert f"$0.9^2 + 0.1^2 = {0.9**2 + 0.1**2:.2f}$ of the second, on {observed:.2f} of all" in text
+    assert f"$({observed:.2f} - {chance:.3f})/(1 - {chance:.3f}) = {found:.3f}$" in text
+    # images on which both are right, only the person is, and neither is, in tenths of a percent
+    observed, chance, largest = kappa(*[(1, 1)] * 940, *[(0, 1)] * 12, *[(0, 0)] * 48)
+    assert rf"$0.94 \cdot 0.952 + 0.06 \cdot 0.048 = {chance:.3f}$" in text
+    assert f"$({observed:.3f} - {chance:.3f})/(1 - {chance:.3f}) = {largest:.2f}$" in text
+    weak = kappa(*[(1, 1)] * 400, *[(0, 1)] * 552, *[(0, 0)] * 48)[2]
+    assert f"right on 40 % it could be {weak:.2f} at most" in text
+
+
+@of("beyond_q2_people-sure")
+def test_being_sure_is_paid_by_labels_and_not_by_people(text):
+    told, sure = np.array([0.9, 0.1]), (0.9, 0.99, 0.999)
+    label = [-np.log(q) for q in sure]
+    people = [-(told @ np.log([q, 1 - q])) for q in sure]
+    assert "it is $-\\ln q$: {:.3f}, {:.3f} and {:.3f}.".format(*label) in text
+    assert r"$-0.9 \ln q - 0.1 \ln (1 - q)$: " + "{:.3f}, {:.3f} and {:.3f}.".format(*people) in text
+    tried = np.linspace(0.01, 0.99, 99)
+    assert tried[np.argmin([-(told @ np.log([q, 1 - q])) for q in tried])] == pytest.approx(0.9)
+    assert people[0] == pytest.approx(stats.entropy(told)) and "smallest at $q = 0.9$" in text
+
+
+@of("beyond_q2_people-few")
+def test_few_mistakes_leave_pairs_without_any(text):
+    many, few = stats.poisson(600 / 90), stats.poisson(60 / 90)
+    assert f"$600/90 = {many.mean():.1f}$ with a standard deviation of $\\sqrt{{6.7}} = {many.std():.1f}$" in text
+    assert f"$90\\,e^{{-6.7}}$ is {90 * many.pmf(0):.1f} pairs" in text
+    assert f"it is {few.mean():.2f} with a standard deviation of {few.std():.2f}" in text
+    assert f"and {90 * few.pmf(0):.0f} of the 90 pairs have none" in text
+    drawn = np.random.default_rng(0).multinomial(60, np.full(90, 1 / 90), 2000)
+    assert (drawn == 0).sum(1).mean() == pytest.approx(90 * few.pmf(0), abs=0.5)
+
+
 @of("beyond_q3_calibration-scores")
 def test_a_temperature_moves_confidences_and_may_change_their_order_over_images(text):
     at = {t: calibration.probabilities([[2, 1, 0]], t)[0] for t in (1, 2, 0.5)}

@@ -270,9 +270,11 @@ def test_what_a_notebook_needs_is_read_from_its_code(tmp_path):
         'base = train.Recipe(data="mnist", model=Part("x"))\n# run.load("gurmukhi_digits")',
         'a, b = run.load("cifar10", validation=0), pretrained.convolutions(data)',
         'letters = base.but("ocr_letters", data="gurmukhi_digits")',
+        'labels = people.load("cifar-10h", data=data)',
     )
     path.write_text(json.dumps(notebook("x: int = 1", *cells)))
-    assert sources.needed(path) == ["circles", "ocr_letters", "mnist", "cifar10", "convolutions", "gurmukhi_digits"]
+    data = ["circles", "ocr_letters", "mnist", "cifar10", "convolutions", "gurmukhi_digits"]
+    assert sources.needed(path) == [*data, "cifar-10h"]
 
 
 def test_the_published_chapters_used_what_their_notebooks_ask_for():
@@ -283,7 +285,8 @@ def test_the_published_chapters_used_what_their_notebooks_ask_for():
         result = root / "results" / f"{path.stem}.json"
         if result.exists():
             used = {name.split(",")[0] for name in json.loads(result.read_text(encoding="utf-8"))["data"]}
-            assert set(sources.needed(path)) & set(sources.DATASETS) == used & set(sources.DATASETS), path.stem
+            known = {*sources.DATASETS, *sources.LABELS}
+            assert set(sources.needed(path)) & known == used & known, path.stem
             compared += 1
     assert compared
 
@@ -291,5 +294,5 @@ def test_the_published_chapters_used_what_their_notebooks_ask_for():
 def test_every_set_in_the_catalogue_has_a_reader_and_all_weights_serve():
     assert set(READERS) == set(sources.DATASETS)
     assert {n for names in sources.SERVES.values() for n in names} == set(sources.WEIGHTS)
-    for source in (*sources.DATASETS.values(), *sources.WEIGHTS.values()):
+    for source in (*sources.DATASETS.values(), *sources.LABELS.values(), *sources.WEIGHTS.values()):
         assert source.files and source.page and set(source.unpacked) <= set(source.files)

@@ -125,6 +125,22 @@ DATASETS: dict[str, Source] = {
     ),
 }
 
+#: What people say of images that a data set above holds; `cifar_utils.data.people` reads it.
+#:
+#: :meta hide-value:
+LABELS: dict[str, Source] = {
+    "cifar-10h": Source(  # Peterson and others (2019), under the licence CC BY-NC-SA 4.0
+        files={"cifar-10h/cifar10h-probs.npy": "7b41f73eee90fdefc73bfc820ab29ba8"},
+        page="https://github.com/jcpeterson/cifar-10h (its folder data)",
+        urls=("https://raw.githubusercontent.com/jcpeterson/cifar-10h/master/data/",),
+        mistaken={
+            "cifar-10h/cifar10h-counts.npy": "CIFAR-10H's counts; shares are read",
+            "cifar10h-raw.*": "CIFAR-10H's single judgements",
+            "cifar-10h/cifar10h-raw.*": "CIFAR-10H's single judgements",
+        },
+    ),
+}
+
 #: The same for networks trained on ImageNet; torchvision gives the first digits of a file's sha256 in its name.
 #:
 #: :meta hide-value:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..paths import root
-from .catalogue import DATASETS, SERVES, WEIGHTS, Source
+from .catalogue import DATASETS, LABELS, SERVES, WEIGHTS, Source
 
 #: The folders that sets lie in, deepest first, for somebody who names one of these and not the one above.
 _OWN_FOLDERS = sorted(
     {
         folder
-        for source in (*DATASETS.values(), *WEIGHTS.values())
+        for source in (*DATASETS.values(), *LABELS.values(), *WEIGHTS.values())
         for file in map(Path, source.files)
         for folder in ([file] if len(file.parts) == 1 else [*file.parents][:-1])
     },
@@ -43,15 +43,16 @@ class Status:
 
 
 def source_of(name: str) -> Source:
-    """Return what the catalogue says of a data set or of weights.
+    """Return what the catalogue says of a data set, of labels or of weights.
 
     Raises:
         DataError: there is no such set.
     """
-    for table in (DATASETS, WEIGHTS):
+    for table in (DATASETS, LABELS, WEIGHTS):
         if name in table:
             return table[name]
-    raise DataError(f"There is no data set called {name!r}; expected one of {', '.join([*DATASETS, *WEIGHTS])}.")
+    known = ", ".join([*DATASETS, *LABELS, *WEIGHTS])
+    raise DataError(f"There is no data set called {name!r}; expected one of {known}.")
 
 
 def digit_images(folder: Path) -> list[Path]:
@@ -137,7 +138,7 @@ def locate(name: str, data_dir: str | os.PathLike | None = None, download: bool 
     that ask for the same set wait; a damaged file is kept beside, as `NAME.damaged`.
 
     Args:
-        name: a key of `DATASETS` or `WEIGHTS`.
+        name: a key of `DATASETS`, `LABELS` or `WEIGHTS`.
         data_dir: the folder to look in, instead of `$CIFAR_UTILS_DATA` or `./data`.
         download: whether to fetch the set from its official place when no folder holds it.
 
@@ -209,13 +210,13 @@ def _serving(need: str, data_dir: str | os.PathLike | None) -> tuple[str, list[P
 
 
 def needed(notebook: Path) -> list[str]:
-    """Return the data sets, and the keys of `SERVES`, that a notebook's code asks for, in order of their first use.
+    """Return the data sets, labels and keys of `SERVES` that a notebook's code asks for, in order of their first use.
 
     Found are calls `load("name")`, `Recipe("name", ...)` and `recipe.but(data="name")`, also of a name that a
     comprehension runs through, and calls of a function of `models.pretrained`.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    found = []
+    found, known = [], {*DATASETS, *LABELS}
     for cell in (c for c in cells if c["cell_type"] == "code"):
         nodes = list(ast.walk(ast.parse("".join(cell["source"]))))
         runs_through = {
@@ -233,7 +234,7 @@ def needed(notebook: Path) -> list[str]:
             elif called in ("load", "Recipe", "but") and given:
                 first = given[0]
                 names = runs_through.get(first.id, []) if isinstance(first, ast.Name) else [first]
-                found += [n.value for n in names if isinstance(n, ast.Constant) and n.value in DATASETS]
+                found += [n.value for n in names if isinstance(n, ast.Constant) and n.value in known]
     return list(dict.fromkeys(found))
 
 
