@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_utils.device import pick_device
+from cifar_utils.device import device_name, pick_device
 from cifar_utils.errors import CifarUtilsError, ParameterError, RunError
 from cifar_utils.paths import chapters
 from cifar_utils.train import training as one
@@ -106,6 +106,22 @@ def listing(profile: str, names: Sequence[str]) -> list[str]:
     if several:
         lines.append(f"All together about {recipes.duration(total)} on this machine at profile {profile}.")
     return lines
+
+
+def before_running(name: str, profile: str, own: dict | None = None) -> str:
+    """Return in a sentence what a run trains first and how long that takes here; empty where nothing is missing.
+
+    Whatever is wrong with the chapter's recipes or parameters, its run says better.
+    """
+    with suppress(CifarUtilsError, FileNotFoundError):
+        device = pick_device("auto")
+        jobs, waits = plan(name, profile, own)
+        left = [s for s in states(jobs, Speeds(store(device))) if s.state != "there"]
+        if left:
+            others = ", and others that depend on what comes out" if waits else ""
+            time = f"{recipes.duration(sum(s.seconds for s in left))} on {device_name(device)}"
+            return f"{len(left)} of {len(jobs)} trainings are missing here: about {time}{others}"
+    return ""
 
 
 class TimeUp(BaseException):

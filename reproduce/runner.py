@@ -85,6 +85,11 @@ def run(
             print(f"{name}: up to date (--again runs it once more)", flush=True)
             return target
         print(f"{name}: running at profile {profile}{_expected(name, profile)}", flush=True)
+        if profile != "smoke":
+            from .queue import before_running  # here: it needs PyTorch
+
+            if missing := before_running(name, profile, values):
+                print(f"{name}: {missing}", flush=True)
         _execute(name, values, folder, threads)
     return target
 

@@ -19,7 +19,7 @@ from cifar_utils.train import Part, Recipe
 from cifar_utils.train import training as one
 from cifar_utils.train.records import read_record, write_record
 from cifar_utils.train.store import Store
-from reproduce import ledger, queue, trainings
+from reproduce import ledger, queue, runner, trainings
 from reproduce import speeds as speeds_module
 from reproduce.__main__ import main
 
@@ -201,6 +201,21 @@ def test_one_training_is_made_by_its_key_and_only_once(project, capsys):
     before = records(folder)
     assert main(["trainings", "run", "--profile", "smoke", "--key", key]) == 0 and records(folder) == before
     assert f"{NAME}, 12 units, seed 3 ({key}): is there\n" in capsys.readouterr().out
+
+
+def test_a_run_says_before_it_starts_what_is_missing_and_how_long_that_takes(project, capsys, monkeypatch):
+    folder = project()
+    (folder / "params/quick").mkdir(parents=True)
+    (folder / f"params/quick/{NAME}.yml").write_text("profile: quick\ndata: sample\n")
+    monkeypatch.setattr(runner, "_execute", lambda *_: None)
+    runner.run(NAME, "quick")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{NAME}: running at profile quick"
+    assert re.fullmatch(rf"{NAME}: 3 of 3 trainings are missing here: about \d+ (s|min) on .+", second)
+    assert main(["trainings", "run", NAME, "--profile", "quick"]) == 0
+    assert queue.before_running(NAME, "quick") == "", "they are there now"
+    assert queue.before_running(NAME, "quick", {"epochs": 3}).startswith("3 of 3 trainings are missing")
+    assert queue.before_running("a1_q2_other", "quick") == "", "it trains nothing"
 
 
 def test_the_list_says_what_is_there_and_how_long_the_rest_takes(project, capsys):
