@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import datasets, transforms
 
-from benchmarks.airbench import fast_vs_airbench
+from benchmarks.airbench import fast_vs_airbench, fast_vs_airbench_muon
 from benchmarks.pairs import in_turn, row
 from cifar_utils import environment
 from cifar_utils.data.batches import Batches, training_batches
@@ -376,6 +376,7 @@ MEASURES = (
     import_time, store_overhead, step_overhead, encoder_overhead, small_network_over_peak, encoder_over_peak,
     encoder_formats, encoder_compile, sweep_vs_loop,
     sweep_vs_loop_digits, loader_vs_dataloader, fast_vs_airbench,
+    fast_vs_airbench_muon,
 )  # fmt: skip
 
 
@@ -393,7 +394,7 @@ def main() -> None:
     sizes = {"loader_vs_dataloader": 5_000, "store_overhead": 3, "step_overhead": 2, "encoder_overhead": 2,
              "small_network_over_peak": 1, "encoder_over_peak": 1, "encoder_formats": 1,
              "encoder_compile": 1, "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4,
-             "fast_vs_airbench": 40}  # fmt: skip
+             "fast_vs_airbench": 1, "fast_vs_airbench_muon": 1}  # fmt: skip
     sizes = sizes if options.small else {}
     rows = []
     for measure in MEASURES:
