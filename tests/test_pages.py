@@ -507,7 +507,7 @@ def test_the_best_accuracy_and_its_command_are_one_click_away(tab, address):
     said = best.inner_text()
     _, (first, *_) = comparison.read(Edition(), root() / "book" / "compare.yml", "accuracy")[0]
     assert first.text in said and f"reproduce run {first.notebook}" in said
-    assert re.search(r"\d\d\.\d \[\d\d\.\d, \d\d\.\d\] %", said)
+    assert re.search(r"\d\d\.\d+ \[\d\d\.\d+, \d\d\.\d+\] %", said)
     values = tab.locator("h3:has-text('ten classes') + .cu-scroll tbody td:nth-child(2)").all_inner_texts()
     numbers = [float(re.search(r"[\d.]+", value)[0]) for value in values]
     assert numbers == sorted(numbers, reverse=True) and len(numbers) > 5
