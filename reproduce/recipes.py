@@ -46,7 +46,7 @@ def table(runs: Runs) -> str:
     said = "; ".join(f"<b>{escape(NAMES.get(k, k))}</b> {escape(v)}" for k, v in common.items())
     seeds = f"{len(runs.seeds)} seeds" if len(runs.seeds) > 1 else "1 seed"
     seconds = sum(training.seconds for arm in runs for training in runs[arm])
-    count = len(runs) * len(runs.seeds)
+    count = sum(len(runs[arm]) for arm in runs)
     took = f"{count} training{'s' * (count > 1)}, {duration(seconds)} in all"
     head = "<tr><th>arm</th>" + "".join(f"<th>{escape(NAMES.get(k, k))}</th>" for k in own[0]) + "</tr>"
     rows = "".join(

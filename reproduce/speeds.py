@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from contextlib import suppress
@@ -47,12 +48,13 @@ class Speeds:
         self.known: dict[str, float] = {}
         with suppress(OSError, ValueError):
             self.known = json.loads(self.path.read_text(encoding="utf-8")).get(self.machine, {})
-        self._rates: dict[str, list[float]] = {}
+        self._rates: dict[str, list[tuple[float, float]]] = {}  # of a step: operations, and of them a second
         for head in kept.heads():
             if head.machine == self.machine and head.iterations >= 20:
                 self.known[self._shape(head.recipe)] = head.seconds / head.iterations
                 if head.operations and head.seconds:  # some loops count none
-                    self._rates.setdefault(head.recipe["model"]["part"], []).append(head.operations / head.seconds)
+                    step, rate = head.operations / head.iterations, head.operations / head.seconds
+                    self._rates.setdefault(head.recipe["model"]["part"], []).append((step, rate))
 
     def seconds(self, recipe: Recipe) -> float:
         """Return the estimated seconds of one training."""
@@ -66,7 +68,7 @@ class Speeds:
         try:
             count = operations_of_step(recipe)
             self.left_to_count -= time.perf_counter() - began
-            step = count / self._rate(recipe) if count else 0.0
+            step = count / self._rate(recipe, count) if count else 0.0
             if step < SLOW:  # such a step is more than its operations
                 if self.left <= 0:
                     return self._guessed(recipe)
@@ -76,11 +78,18 @@ class Speeds:
         self._keep(self._shape(recipe.canonical()), step)
         return step
 
-    def _rate(self, recipe: Recipe) -> float:
-        """Return operations a second: of trainings of the same kind of network, of any, or half a product's."""
-        every = [rate for rates in self._rates.values() for rate in rates]
-        known = self._rates.get(recipe.model.name) or every
-        return median(known) if known else matrix_product_rate(self.store.device) / 2
+    def _rate(self, recipe: Recipe, count: float) -> float:
+        """Return operations a second: of trainings of the same kind of network, of any, or half a product's.
+
+        Of these the ones count whose steps have about as many operations, for a processor gets more done in large
+        products than in small ones.
+        """
+        every = [pair for pairs in self._rates.values() for pair in pairs]
+        if not (known := self._rates.get(recipe.model.name) or every):
+            return matrix_product_rate(self.store.device) / 2
+        apart = lambda pair: abs(math.log(pair[0] / count))  # noqa: E731
+        least = min(map(apart, known))
+        return median(pair[1] for pair in known if apart(pair) <= least + math.log(2))
 
     def _measured(self, recipe: Recipe) -> float:
         # images of the same size, but few: a list waits neither for a network nor for data to be read

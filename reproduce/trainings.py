@@ -65,6 +65,11 @@ class Runs(Mapping[str, list[Training]]):
     def __len__(self) -> int:
         return len(self._found)
 
+    def __or__(self, other: Runs) -> Runs:
+        """Return the arms of both, as of two dicts: those of one experiment that have different numbers of seeds."""
+        seeds = sorted({*self.seeds, *other.seeds})
+        return Runs(self.arms | other.arms, seeds, self._found | other._found)
+
     def accuracy(self, arm: str, which: str = "val") -> list[float]:
         """Return the final accuracies of an arm in percent, one a seed."""
         return [each.accuracy(which) for each in self[arm]]
@@ -164,6 +169,10 @@ class _Planned:
         """Return the report's own numbers, by which a search may choose."""
         ledger = load_claims()
         return [ledger[claim].value for claim in claims]
+
+    def points(self, claim: str) -> dict[float, float]:
+        """Return the report's own points of a curve, by which a search may choose."""
+        return dict(load_claims()[claim].points)
 
     def scale(self, *_, **__):
         """Do nothing: no measurement is made."""

@@ -90,9 +90,17 @@ def test_smaller_images_in_the_first_epochs_are_counted(kept):
 def test_rates_are_those_of_trainings_of_the_same_network(kept):
     training = kept.get(TANH.but(epochs=8), 0)
     known = speeds.Speeds(kept)
-    assert known._rate(TANH.but(batch=32)) == pytest.approx(
+    assert known._rate(TANH.but(batch=32), 1e6) == pytest.approx(
         training.record["operations"] / training.record["history"]["seconds"]
     )
+
+
+def test_of_these_the_rates_count_whose_steps_are_about_as_large(kept):
+    known = speeds.Speeds(kept)
+    known._rates = {"tanh": [(1e6, 1e9), (1.5e6, 2e9), (1e9, 5e10), (1e3, 1e7)], "rdfia": [(3e9, 1e12)]}
+    assert known._rate(TANH, 1e6) == 1.5e9
+    assert known._rate(TANH, 1e10) == 5e10
+    assert known._rate(TANH.but(model="another"), 3e9) == 1e12
 
 
 def test_heads_are_kept_and_a_changed_record_is_read_again(kept, monkeypatch):

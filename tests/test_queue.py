@@ -430,3 +430,16 @@ def test_whoever_has_read_enough_is_told_nothing_more(project):
         process.stdout.close()  # as head does
         assert process.stderr.read() == ""
     assert process.returncode == 0
+
+
+def test_arms_with_other_numbers_of_seeds_join_as_dicts_do():
+    base = Recipe("cifar10", Part("tanh", hidden=8), epochs=1)
+    made = lambda arm, n: trainings.Runs({arm: base}, range(n), {arm: ["a training"] * n})  # noqa: E731
+    both = made("five", 5) | made("three", 3)
+    assert [len(both[arm]) for arm in both] == [5, 3]
+    assert both.arms == {"five": base, "three": base} and both.seeds == [0, 1, 2, 3, 4]
+
+
+def test_a_search_may_choose_by_the_points_of_a_published_curve():
+    planned = trainings._Planned("nndl_t4_training", {"data": "sample", "device": "cpu"})
+    assert planned.points("nndl.t5.log_loss") == {14: 0.1929, 25: 0.1004}
