@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from cifar_utils.train.recipe import Recipe, in_words
+from cifar_utils.train.recipe import Part, Recipe, in_words
 
 if TYPE_CHECKING:
     from .trainings import Runs
@@ -30,14 +30,40 @@ USUAL = {"draw": "passes", "loss": "cross-entropy", "precision": "auto"}
 
 
 def shared(recipes: list[Recipe]) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """Return what all recipes have in common, in words by field, and what each has besides."""
+    """Return what all recipes have in common, in words by field, and what each has besides.
+
+    Where all have the same model, optimizer or other part, its options are told apart in the same way.
+    """
     told = [{k: v for k, v in in_words(recipe).items() if USUAL.get(k) != v} for recipe in recipes]
     fields = list(dict.fromkeys(key for each in told for key in each))
-    common = [key for key in fields if len({each.get(key) for each in told}) == 1]
-    return (
-        {key: told[0][key] for key in common},
-        [{key: each.get(key, "none") for key in fields if key not in common} for each in told],
-    )
+    common, own = {}, [{} for _ in recipes]
+    for field in fields:
+        if len({each.get(field) for each in told}) == 1:
+            common[field] = told[0][field]
+        elif options := common_options([getattr(recipe, field) for recipe in recipes]):
+            common[field] = with_options(recipes[0], field, options)
+            for each, recipe in zip(own, recipes, strict=True):
+                differing = {k: v for k, v in getattr(recipe, field).options.items() if k not in options}
+                each[field] = with_options(recipe, field, differing, name=False) if differing else "—"
+        else:
+            for each, words in zip(own, told, strict=True):
+                each[field] = words.get(field, "none")
+    return common, own
+
+
+def common_options(values: list) -> dict:
+    """Return the options that parts of one name share; nothing for parts of several names, or no parts."""
+    if not all(isinstance(value, Part) for value in values) or len({value.name for value in values}) > 1:
+        return {}
+    first, *rest = (value.options for value in values)
+    return {k: v for k, v in first.items() if all(k in other and other[k] == v for other in rest)}
+
+
+def with_options(recipe: Recipe, field: str, options: dict, name: bool = True) -> str:
+    """Return a recipe's part in words, with some of its options; without `name` these alone."""
+    part = Part(getattr(recipe, field).name, **options)
+    words = in_words(recipe.but(**{field: part}))[field]
+    return words if name else words.removeprefix(f"{part.name} (").removesuffix(")")
 
 
 def table(runs: Runs) -> str:
