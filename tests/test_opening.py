@@ -171,6 +171,11 @@ def test_folds_lose_the_label_that_hid_their_words():
     assert shown == '<summary><img src="b.png">'
 
 
+@pytest.mark.parametrize("empty", ['<th class="head"><p></p></th>', '<th id="T_1" class="col0" ></th>'])
+def test_an_empty_corner_of_a_table_is_no_head(empty):
+    assert html_pages.finished(f"<tr>{empty}<th>share</th></tr>") == "<tr><td></td><th>share</th></tr>"
+
+
 def test_a_link_to_a_page_shows_its_first_figure_or_the_books_picture(monkeypatch):
     two = '<img alt="" src="../_images/a.png" /><img src="../_images/b.png" />'
     assert share.of_page(two) == "_images/a.png" and share.of_page("<p>none</p>") == share.FILE

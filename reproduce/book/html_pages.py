@@ -15,6 +15,7 @@ WIDE = (
     "{ html body .bd-main .bd-content .bd-article-container { max-width: min(100%, 66rem); } }</style>"
 )
 
+_EMPTY_HEAD = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>\s*)?</th>")
 _PARAGRAPH = re.compile(r"<p>(?P<text>.*?)</p>", re.DOTALL)
 
 
@@ -25,7 +26,7 @@ def finished(body: str) -> str:
     # the list of references is a list; its role for entries is gone from the standard
     body = body.replace(' role="doc-biblioentry"', ' role="listitem"')
     # a corner of a table that says nothing is no head of a column
-    return body.replace('<th class="head"><p></p></th>', "<td></td>")
+    return _EMPTY_HEAD.sub("<td></td>", body)
 
 
 def description(body: str) -> str:
