@@ -73,9 +73,9 @@ class Speeds:
                 if self.left <= 0:
                     return self._guessed(recipe)
                 step = self._measured(recipe)
+                self._keep(self._shape(recipe.canonical()), step)  # counted ones are told better as trainings finish
         except CifarUtilsError:
             return self._guessed(recipe)
-        self._keep(self._shape(recipe.canonical()), step)
         return step
 
     def _rate(self, recipe: Recipe, count: float) -> float:
