@@ -80,6 +80,12 @@ def test_every_figure_has_caption_name_and_alternative_text(cells):
             assert len(shown.get("image", {}).get("alt", "")) > 40, source(cell)[:200]
 
 
+def test_no_line_of_text_is_taken_for_a_comment(cells):
+    for cell in cells:
+        if cell["cell_type"] == "markdown":  # MyST leaves out lines that begin with a percent sign
+            assert not re.search(r"^\s*%", source(cell), re.MULTILINE), source(cell)[:200]
+
+
 def test_notebook_stands_in_the_book(name):
     assert f"chapters/{name}" in (root() / "_toc.yml").read_text()
 
