@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from .ledger import Claim, Measurement
 from .verdict import Verdict, compare
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+#: From here on a number that is not whole is written as a power of ten.
+LARGE = 1e7
 
 
 def show(value: float | None, unit: str = "", like: float | None = None) -> str:
@@ -27,7 +31,7 @@ def show(value: float | None, unit: str = "", like: float | None = None) -> str:
         text = f"{value:.{2 if 0 < abs(like) < 1 else 1}f}"
     elif like == int(like) and value == int(value) and abs(value) < 1e15:
         text = f"{int(value):,}"
-    elif 0 < abs(like) < 1e-3:
+    elif 0 < abs(like) < 1e-3 or abs(like) >= LARGE:
         mantissa, exponent = f"{value:.1e}".split("e")
         text = f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}"
     else:
@@ -70,14 +74,17 @@ def show_interval(value: float | None, low: float | None, high: float | None, un
 
 
 def _show_along(claim: Claim, found: Measurement) -> str:
-    points = compare(claim, found)
+    # whether numbers agree is another question than what the agreement is worth
+    points = compare(replace(claim, fitted=False), replace(found, fitted=False, full_scale=True))
     if not points:
         return f"no point reached; the first is {claim.along} {show(claim.points[0][0])}"
     agree = sum(point.verdict == Verdict.REPRODUCED for point in points)
     reached = f"{agree} of {len(points)} points agree, up to {claim.along} {show(points[-1].place)}"
     if any(point.found is None for point in points):
         return f"{reached}; it diverged"
-    far = max(points, key=lambda point: abs((point.found or 0.0) - point.reported))
+    others = [point for point in points if point.verdict != Verdict.REPRODUCED]
+    far = max(others or points, key=lambda point: abs((point.found or 0.0) - point.reported))
     apart = (far.found or 0.0) - far.reported
     unit = "points" if claim.unit == "%" else claim.unit
-    return f"{reached}; farthest {'+' if apart > 0 else ''}{show(apart, unit)} at {show(far.place)}"
+    farthest = "farthest of the others" if agree and others else "farthest"
+    return f"{reached}; {farthest} {'+' if apart > 0 else ''}{show(apart, unit)} at {show(far.place)}"

@@ -268,13 +268,19 @@ def test_parts_say_what_there_is(project):
 def test_benchmarks_are_a_figure_a_table_and_a_machine(project):
     text = part("benchmarks")
     assert "```{figure} /benchmarks.png" in text and "step overhead 1.01." in text
-    assert "| **loader_vs_dataloader**: a \\| b | 200,000 img/s | 8,000 img/s | 25 |" in text
+    assert "| **loader_vs_dataloader**: a \\| b | 200,000 img/s | 8,000 img/s | 25 |  |" in text
+    assert "Not met" not in text and "All aims" not in text
     assert text.count("Measured on") == 1 and "Measured on 2026-11-01: torch 2.15." in text
     pairs = json.loads((project / "results/benchmarks.json").read_text())["benchmarks"]
     pairs[0]["date"] = "2026-11-02"
     (project / "results/benchmarks.json").write_text(json.dumps({"benchmarks": pairs}))
     text = part("benchmarks")
     assert f"Measured on 2026-11-02 ({pairs[0]['name']}): torch 2.15." in text and "Measured on 2026-11-01 (" in text
+    pairs[0]["note"], pairs[1]["note"] = "At least 25 was wanted.", "at most 1.005 was wanted, quietly"
+    (project / "results/benchmarks.json").write_text(json.dumps({"benchmarks": pairs}))
+    text = part("benchmarks")
+    assert "Not met: step_overhead." in text
+    assert "| 25 | at least 25: met |" in text and "| 1.01 | at most 1.005: **not met** |" in text
     (project / "results/benchmarks.json").write_text('{"benchmarks": []}')
     assert "left no result" in part("benchmarks")
     (project / "results/benchmarks.json").unlink()

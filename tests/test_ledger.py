@@ -437,7 +437,7 @@ def test_measurement_of_numbers_and_summaries():
         (38, "%", "38.0 %"), (38.27, "%", "38.3 %"), (0.5, "%", "0.50 %"), (-0.25, "%", "−0.25 %"), (0, "%", "0.0 %"),
         (30730, "", "30,730"), (1_000_000.0, "images", "1,000,000 images"), (7, "epochs", "7 epochs"),
         (0.12345, "", "0.123"), (1.2345, "", "1.23"), (123.45, "", "123"), (1234.5, "", "1,234"),
-        (999.96, "", "1,000"),
+        (999.96, "", "1,000"), (2258852723359.4, "times", "2.3·10¹² times"), (60_954_656, "", "60,954,656"),
         (1.5e-5, "", "1.5·10⁻⁵"), (-2.0e-7, "s", "−2.0·10⁻⁷ s"), (None, "%", "—"),
         (math.nan, "", "diverged"), (math.inf, "%", "diverged"), (-3.5, "", "−3.50"),
     ],
@@ -501,6 +501,12 @@ def test_a_curves_text_has_its_ends_and_its_farthest_point():
     assert show_reported(curve) == "38.0 % at epoch 1, 70.0 % at 20 (3 points)"
     found = Measurement.of({1: 37.0, 10: 61.5})
     assert show_found(curve, found) == "2 of 2 points agree, up to epoch 10; farthest +1.5 points at 10"
+    # they agree, whatever that is worth
+    assert show_found(replace(curve, fitted=True), found) == show_found(curve, found)
+    assert show_found(curve, replace(found, full_scale=False)) == show_found(curve, found)
+    wide = Measurement.of({1: summary(38.2, 30, 46), 10: 61.9})
+    assert "1 of 2 points agree" in show_found(curve, wide)
+    assert show_found(curve, wide).endswith("farthest of the others +0.20 points at 1")
 
 
 # ---- where settings come from ---------------------------------------------------------------------------

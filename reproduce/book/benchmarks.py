@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+
+#: How a benchmark's note says what was wanted of its ratio.
+_AIM = re.compile(r"\b[Aa]t (?P<side>most|least) (?P<ratio>[\d.]+) was wanted")
 
 
 def read(path: Path, picture: Callable[[str, bytes], str]) -> dict:
@@ -20,7 +24,8 @@ def read(path: Path, picture: Callable[[str, bytes], str]) -> dict:
     pairs = stored["benchmarks"]
     return {
         "stored": True,
-        "pairs": [{**p, **{key: _quantity(p[key]) for key in ("ours", "baseline")}} for p in pairs],
+        "pairs": [{**p, **_aim(p), **{key: _quantity(p[key]) for key in ("ours", "baseline")}} for p in pairs],
+        "missed": [p["name"] for p in pairs if _aim(p)["met"] is False],
         "machines": _machines(pairs),
         "picture": picture("benchmarks.png", draw(pairs)) if pairs else "",
     }
@@ -33,6 +38,15 @@ def _machines(pairs: list[dict]) -> list[dict]:
         at = {"date": pair["date"], "environment": pair["environment"]}
         found.setdefault(json.dumps(at, sort_keys=True), {**at, "names": []})["names"].append(pair["name"])
     return list(found.values())
+
+
+def _aim(pair: dict) -> dict:
+    """What was wanted of a ratio, in words, and whether it is met; None where nothing was."""
+    if not (found := _AIM.search(pair.get("note", ""))):
+        return {"aim": "", "met": None}
+    wanted = float(found["ratio"])
+    met = pair["ratio"] <= wanted if found["side"] == "most" else pair["ratio"] >= wanted
+    return {"aim": f"at {found['side']} {found['ratio']}", "met": met}
 
 
 def _quantity(value: float) -> str:
