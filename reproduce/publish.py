@@ -74,6 +74,7 @@ def publish(name: str, profile: str, replace: bool = False) -> Path:
     chapter.parent.mkdir(parents=True, exist_ok=True)
     results.parent.mkdir(parents=True, exist_ok=True)
     _write(chapter, results, executed, record)
+    _publish_trainings(record)
     return chapter
 
 
@@ -98,7 +99,7 @@ def refresh(name: str) -> str:
 
 
 def _write(chapter: Path, results: Path, executed: dict, record: dict) -> None:
-    """Write a chapter with the present text, its record judged by the present ledger, and its trainings' records."""
+    """Write a chapter with the present text, and its record judged by the present ledger."""
     notebook, configuration = versions.with_present_text(executed, record["notebook"]), root() / "_config.yml"
     if configuration.exists():  # where the book says what repository is its own, Colab can fetch it
         repository = yaml.safe_load(configuration.read_text(encoding="utf-8"))["repository"]["url"]
@@ -119,7 +120,6 @@ def _write(chapter: Path, results: Path, executed: dict, record: dict) -> None:
     vectors.leave_out_heavy(published["cells"])
     write_json(chapter, published, sort_keys=False)
     write_json(results, record)
-    _publish_trainings(record)
 
 
 def _publish_trainings(record: dict) -> None:

@@ -268,6 +268,9 @@ def test_a_chapters_trainings_are_published_with_it_and_go_with_the_last_chapter
     finished(project, "quick", trainings=(second,))
     publish.publish(NAME, "quick")
     assert {path.stem for path in folder.iterdir()} == {second}
+    anew = project / "runs" / "trainings" / second / "record.json"
+    write_record(anew, {**read_record(anew), "seconds": 1234.5})
+    assert publish.refresh(NAME) == "" and "1234.5" not in (folder / f"{second}.json").read_text()  # only the text
     shutil.rmtree(project / "runs")  # a clone has the committed records alone
     record = record_of(project / "book/chapters" / f"{NAME}.ipynb")
     assert freshness.why_stale(record) == "" == publish.refresh(NAME)
