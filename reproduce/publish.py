@@ -11,7 +11,7 @@ import yaml
 from cifar_utils.errors import RunError
 from cifar_utils.paths import chapter_name, root
 
-from . import freshness, vectors, versions
+from . import freshness, pixels, vectors, versions
 from .book import scoreboard
 from .book.chapter_page import with_verdicts
 from .cards import chapter_rows, ledger_table, verdict_lines
@@ -118,6 +118,7 @@ def _write(chapter: Path, results: Path, executed: dict, record: dict) -> None:
     last = {"text/html": ledger_table(rows), "text/plain": verdict_lines(record), RECORD_MIME: record}
     published = with_verdicts(notebook, rows, last)
     vectors.leave_out_heavy(published["cells"])
+    pixels.lighten(published["cells"])
     write_json(chapter, published, sort_keys=False)
     write_json(results, record)
 
