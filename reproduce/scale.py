@@ -85,9 +85,9 @@ def _reaches(value: Any, wanted: Any) -> bool:
 
 
 def _quantity(name: str, value: object) -> str:
-    """Return `3 epochs`, `1 epoch` or, for what is no number, `layers 8, 4`."""
+    """Return `3 epochs`, `1 epoch` or, for what is not counted, `width 16` and `layers 8, 4`."""
     name = name.replace("_", " ")
-    if not _is_number(value):
+    counted = name.endswith("s") and not name.endswith("ss")
+    if not _is_number(value) or not counted:
         return f"{name} {words.parameter(value)}"
-    one = value == 1 and name.endswith("s") and not name.endswith("ss")
-    return f"{words.parameter(value)} {name[:-1] if one else name}"
+    return f"{words.parameter(value)} {name[:-1] if value == 1 else name}"

@@ -390,10 +390,10 @@ def test_sample_data_stay_stamped_as_such(page):
     [
         ({"images": 50_000, "epochs": 3}, "3 epochs instead of 20"), ({"epochs": 1}, "1 epoch instead of 20"),
         ({"epochs": 20}, "20 epochs"), ({}, ""), ({"layers": [8, 4]}, "layers 8, 4 instead of 16, 8"),
-        ({"layers": [16, 8]}, "layers 16, 8"), ({"width": 32.5}, "32.5 width instead of 64"),
+        ({"layers": [16, 8]}, "layers 16, 8"), ({"width": 32.5}, "width 32.5 instead of 64"),
         ({"epochs": 3, "layers": [8], "images": 10},
          "3 epochs, 10 images instead of 20 and 50,000; layers 8 instead of 16, 8"),
-        ({"images": 1, "epochs": 1, "width": 1}, "1 image, 1 epoch, 1 width instead of 50,000, 20 and 64"),
+        ({"images": 1, "epochs": 1, "width": 1}, "1 image, 1 epoch, width 1 instead of 50,000, 20 and 64"),
     ],
 )  # fmt: skip
 def test_the_words_of_a_scale_are_made_from_its_numbers(page, here, words):

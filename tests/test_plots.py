@@ -28,10 +28,14 @@ def pixels(png: bytes) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
+def red_ink(array: np.ndarray) -> int:
+    """How many pixels have the stamp's red."""
+    return int((abs(array.astype(int) - [0x8C, 0x1C, 0x13]).sum(2) < 12).sum())
+
+
 def is_stamped(array: np.ndarray) -> bool:
     """Whether the stamp's red is in the upper right corner."""
-    corner = array[: array.shape[0] // 8, array.shape[1] // 2 :].astype(int)
-    return bool((abs(corner - [0x8C, 0x1C, 0x13]).sum(2) < 12).sum() > 20)
+    return red_ink(array[: array.shape[0] // 8, array.shape[1] // 2 :]) > 20
 
 
 def draw_curves():
@@ -83,7 +87,9 @@ def test_figures_are_png_of_a_sensible_size_and_are_stamped(draw):
     assert not plt.get_fignums()  # closed
     plots.stamp("sample data")
     stamped = pixels(plots.png(draw()))
-    assert is_stamped(stamped) and stamped.shape == plain.shape
+    added = len(stamped) - len(plain)
+    assert stamped.shape[1] == plain.shape[1] and 15 < added < 60
+    assert red_ink(stamped[:added]) > 100 and red_ink(stamped[added:]) < red_ink(plain) + 20  # it covers nothing
     plots.stamp("")
     assert np.array_equal(pixels(plots.png(draw())), plain)
 

@@ -31,7 +31,7 @@ def shown(monkeypatch):
 def test_a_stamp_has_shorter_lines_on_a_narrower_figure(shown, inches, lines):
     fig = line()
     fig.set_figwidth(inches)
-    told = "scaled down: 16 width, 10,000 images and 120 iterations instead of\n64, 40,000 and 1,000; "
+    told = "scaled down: width 16, 10,000 images and 120 iterations instead of\n64, 40,000 and 1,000; "
     told += "batch 128 instead of 512"
     before = plots.stamp(told)
     try:

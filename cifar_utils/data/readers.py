@@ -126,6 +126,8 @@ def _circles(folder: Path) -> Splits:
 
 
 #: Every data set, by the name that `load` takes.
+#:
+#: :meta hide-value:
 READERS: dict[str, Reader] = {
     "cifar10": Reader(_cifar10, CIFAR10_CLASSES, 5000, sample=_shapes, sample_classes=standin.CLASSES),
     "mnist": Reader(_mnist, DIGITS, 5000),

@@ -55,14 +55,24 @@ def show(fig: Figure) -> None:
 def png(fig: Figure, dpi: int = 110) -> bytes:
     """Return the stamped figure as PNG, and close it."""
     if _stamp:
-        fig.text(0.995, 0.995, _stamp.upper(), ha="right", va="top", fontsize=8, color="#8C1C13",
-                 weight="bold", zorder=10, bbox={"facecolor": "white", "edgecolor": "#8C1C13", "pad": 2})  # fmt: skip
-        if (layout := fig.get_layout_engine()) is not None:  # keep the stamp clear of the titles
-            layout.set(rect=(0, 0, 1, 0.93 if fig.get_figheight() < 5 else 0.96))  # pyright: ignore[reportCallIssue]
+        _put_stamp(fig)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi)
     plt.close(fig)
     return buffer.getvalue()
+
+
+def _put_stamp(fig: Figure) -> None:
+    """Write the stamp above all that the figure shows, which becomes higher by as much."""
+    lines, size, margin = _stamp.count("\n") + 1, 8, 4  # of which the last two are in points
+    inches = (1.25 * lines * size + 2.5 * margin) / 72
+    height = fig.get_figheight() + inches
+    fig.set_figheight(height)
+    place = 1 - margin / 72 / fig.get_figwidth(), 1 - margin / 72 / height
+    fig.text(*place, _stamp.upper(), ha="right", va="top", fontsize=size, color="#8C1C13", weight="bold", zorder=10,
+             linespacing=1.2, bbox={"facecolor": "white", "edgecolor": "#8C1C13", "pad": 2})  # fmt: skip
+    if (layout := fig.get_layout_engine()) is not None:
+        layout.set(rect=(0, 0, 1, 1 - inches / height))  # pyright: ignore[reportCallIssue]
 
 
 def curves(

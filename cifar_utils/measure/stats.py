@@ -118,8 +118,16 @@ def summarise(values: Sequence[float], unit: str = "seeds") -> Summary:
 
 
 def percent(shares: Sequence[float], unit: str = "seeds") -> Summary:
-    """Return the summary, in percent, of shares between 0 and 1 such as accuracies."""
-    return summarise(100 * np.asarray(list(shares), dtype=np.float64), unit)
+    """Return the summary, in percent, of shares between 0 and 1 such as accuracies.
+
+    Its interval ends at 0 and 100 %, which Student's knows nothing of: what lies beyond is no share.
+    """
+    found = summarise(100 * np.asarray(list(shares), dtype=np.float64), unit)
+    if not found.has_interval or (found.low >= 0 and found.high <= 100):
+        return found
+    return replace(
+        found, low=max(found.low, 0.0), high=min(found.high, 100.0), method=f"{found.method}, of 0 to 100 %"
+    )
 
 
 def bootstrap(values: Sequence[float], unit: str, draws: int = 2000, seed: int = 0) -> Summary:

@@ -38,6 +38,8 @@ from .triplets import (
 )
 
 #: Each kind of part and the names it has; what a name's function is called with stands beside the kind.
+#:
+#: :meta hide-value:
 PARTS: dict[str, dict[str, Callable]] = {
     "model": {},  # (data: Dataset, **options) -> nn.Module
     "optimizer": {},  # (parameters, **options) -> torch.optim.Optimizer
@@ -214,7 +216,7 @@ register("loss", "cross-entropy")(
 
 @register("loss", "cut cross-entropy")
 def cut_cross_entropy(at: float, softmaxes: int = 1) -> Callable:
-    """Cross-entropy of scores cut at ±`at`, for networks in which some overflow; of one softmax or two."""
+    """Cross-entropy of scores cut at ± `at`, for networks in which some overflow; of one softmax or two."""
 
     def loss(scores: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         scores = scores.nan_to_num().clamp(-at, at)
