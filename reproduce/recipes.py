@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -69,18 +70,28 @@ def with_options(recipe: Recipe, field: str, options: dict, name: bool = True) -
 def table(runs: Runs) -> str:
     """Return the HTML of a chapter's recipes: what they share in a line, and a row for each that differs."""
     common, own = shared(list(runs.arms.values()))
-    said = "; ".join(f"<b>{escape(NAMES.get(k, k))}</b> {escape(v)}" for k, v in common.items())
+    said = "; ".join(f"<b>{escape(NAMES.get(k, k))}</b> {escape(readable(v))}" for k, v in common.items())
     seeds = f"{len(runs.seeds)} seeds" if len(runs.seeds) > 1 else "1 seed"
     seconds = sum(training.seconds for arm in runs for training in runs[arm])
     count = sum(len(runs[arm]) for arm in runs)
     took = f"{count} training{'s' * (count > 1)}, {duration(seconds)} in all"
     head = "<tr><th>arm</th>" + "".join(f"<th>{escape(NAMES.get(k, k))}</th>" for k in own[0]) + "</tr>"
     rows = "".join(
-        f"<tr><th>{escape(arm)}</th>" + "".join(f"<td>{escape(v)}</td>" for v in each.values()) + "</tr>"
+        f"<tr><th>{escape(arm)}</th>" + "".join(f"<td>{escape(readable(v))}</td>" for v in each.values()) + "</tr>"
         for arm, each in zip(runs, own, strict=True)
     )
-    differing = f"<table>{head}{rows}</table>" if own[0] else ""
+    differing = f'<div class="cu-scroll"><table>{head}{rows}</table></div>' if own[0] else ""
     return f'<div class="cu-recipe"><p>{said}; {seeds} ({took}).</p>{differing}</div>'
+
+
+def readable(said: str) -> str:
+    """Return words of a recipe with three digits of numbers that have more than four, such as rates of a grid."""
+
+    def short(found: re.Match) -> str:
+        digits = found[0].replace(".", "").lstrip("0")
+        return f"{float(found[0]):.3g}" if len(digits) > 4 else found[0]
+
+    return re.sub(r"\d+\.\d+", short, said)
 
 
 def duration(seconds: float) -> str:

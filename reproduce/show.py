@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 from .ledger import Claim, Measurement
 from .verdict import Verdict, compare
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+_ONE = {"batches": "batch", "biases": "bias", "classes": "class", "losses": "loss", "ms": "ms", "passes": "pass"}
 
 #: From here on a number that is not whole is written as a power of ten.
 LARGE = 1e7
@@ -37,8 +40,18 @@ def show(value: float | None, unit: str = "", like: float | None = None) -> str:
     else:
         decimals = max(0, 2 - math.floor(math.log10(abs(like)))) if like else 2
         text = f"{value:,.{min(decimals, 4)}f}"
+    if not re.search("[1-9]", text):
+        text = text.lstrip("-")  # rounded to nothing, zero has no sign
     text = text.replace("-", "−")
-    return f"{text} {unit}".strip()
+    if unit == "times" and text == "1":
+        text = "1.00"
+    return f"{text} {one_of(unit) if text in ('1', '−1') else unit}".strip()
+
+
+def one_of(unit: str) -> str:
+    """Return a unit's singular: `pixels wide` becomes `pixel wide`."""
+    first, _, rest = unit.partition(" ")
+    return f"{_ONE.get(first, first.removesuffix('s'))} {rest}".strip()
 
 
 def show_reported(claim: Claim) -> str:

@@ -268,7 +268,7 @@ def test_parts_say_what_there_is(project):
 def test_benchmarks_are_a_figure_a_table_and_a_machine(project):
     text = part("benchmarks")
     assert "```{figure} /benchmarks.png" in text and "step overhead 1.01." in text
-    assert "| **loader_vs_dataloader**: a \\| b | 200,000 img/s | 8,000 img/s | 25 |  |" in text
+    assert "| **loader_vs_dataloader**: a \\| b | 200,000 img/s | 8,000 img/s | 25 | — |" in text
     assert "Not met" not in text and "All aims" not in text
     assert text.count("Measured on") == 1 and "Measured on 2026-11-01: torch 2.15." in text
     pairs = json.loads((project / "results/benchmarks.json").read_text())["benchmarks"]
@@ -539,3 +539,14 @@ def test_runs_of_ones_own_make_a_book_where_nothing_is_published(project):
 def test_a_book_of_runs_that_do_not_exist_is_an_error(profile, project):
     with pytest.raises(RunError, match=profile):
         book.build_profile(profile)
+
+
+def test_attributes_with_one_description_are_told_apart():
+    from reproduce.book.docstrings import attributes_apart
+
+    lines = ["Ends.", "", ":ivar low, high: where it ends,", "                 or NaN.", ":ivar n: count."]
+    attributes_apart(None, "class", "Interval", None, None, lines)
+    assert lines == [
+        "Ends.", "", ":ivar low: where it ends,", "                 or NaN.",
+        ":ivar high: where it ends,", "                 or NaN.", ":ivar n: count.",
+    ]  # fmt: skip

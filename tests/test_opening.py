@@ -86,10 +86,11 @@ def test_reading_takes_as_long_as_there_are_words_to_read_and_no_longer():
 
 
 @pytest.mark.parametrize(("caption", "prompt"), [
-    ("Accuracy over epochs, with stars. More.", "Show the code: Accuracy over epochs"),
+    ("Accuracy over epochs, with stars. More.", "Show the code: Accuracy over epochs, with stars"),
     ("Above: the loss. Below: more", "Show the code: Above: the loss. Below: more"),
     ("The {term}`norm <norms>` of *all* weights: small.", "Show the code: The norm <norms> of all weights"),
-    ("Word " * 40, "Show the code: " + "Word " * 14 + "…"),
+    ("Scores 2, 1 and none. More.", "Show the code: Scores 2, 1 and none"),
+    ("Word " * 40, "Show the code: " + "Word " * 11 + "Word\u00a0…"),
 ])  # fmt: skip
 def test_a_fold_says_what_it_draws(caption, prompt):
     cell = code("c", "plot()", tags=["hide-input"])

@@ -15,7 +15,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   const search = document.createElement("input");
   search.type = "search";
-  search.placeholder = "Search claims, such as accuracy or dropout";
+  search.placeholder = "Search claims, such as dropout";
   search.setAttribute("aria-label", "Search claims");
   search.value = address.get("find") || "";
   search.addEventListener("input", show);

@@ -10,7 +10,7 @@ document.addEventListener("DOMContentLoaded", () => {
   box.addEventListener("submit", (event) => event.preventDefault());
   const search = document.createElement("input");
   search.type = "search";
-  search.placeholder = "Search trainings, such as dropout 0.5 or a chapter's name";
+  search.placeholder = "Search, such as dropout 0.5";
   search.setAttribute("aria-label", "Search trainings");
   search.value = new URLSearchParams(location.search).get("find") || "";
   search.addEventListener("input", show);
@@ -27,7 +27,8 @@ document.addEventListener("DOMContentLoaded", () => {
       visible += !row.hidden;
       if (row.nextElementSibling?.className === "cu-curve") row.nextElementSibling.hidden = row.hidden;
     }
-    count.textContent = `${visible} of ${rows.length} trainings shown.`;
+    const told = (number) => number.toLocaleString("en");
+    count.textContent = words.length ? `${told(visible)} of ${told(rows.length)} trainings shown.` : "";
     const query = search.value ? `?${new URLSearchParams({ find: search.value })}` : location.pathname;
     history.replaceState(null, "", query + location.hash);
   }

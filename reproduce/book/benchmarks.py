@@ -10,6 +10,9 @@ from pathlib import Path
 #: How a benchmark's note says what was wanted of its ratio.
 _AIM = re.compile(r"\b[Aa]t (?P<side>most|least) (?P<ratio>[\d.]+) was wanted")
 
+#: What is told of where a pair was measured; the file holds more.
+TOLD = ("python", "torch", "platform", "machine", "commit")
+
 
 def read(path: Path, picture: Callable[[str, bytes], str]) -> dict:
     """Return what the page's template needs of a file of benchmarks.
@@ -35,7 +38,8 @@ def _machines(pairs: list[dict]) -> list[dict]:
     """Where and when the pairs were measured: each machine of a day once, with the names of its benchmarks."""
     found: dict[str, dict] = {}
     for pair in pairs:
-        at = {"date": pair["date"], "environment": pair["environment"]}
+        told = {key: value for key, value in pair["environment"].items() if key in TOLD}
+        at = {"date": pair["date"], "environment": told}
         found.setdefault(json.dumps(at, sort_keys=True), {**at, "names": []})["names"].append(pair["name"])
     return list(found.values())
 
@@ -72,6 +76,8 @@ def draw(pairs: list[dict]) -> bytes:
     ax.set_yticks(at, [p["name"].replace("_", " ") for p in pairs])
     ax.set_xlim(min(0.5, *(p["ratio"] * 0.6 for p in pairs)), max(2, *(p["ratio"] * 2.2 for p in pairs)))
     for i, p in enumerate(pairs):
+        if found := _AIM.search(p.get("note", "")):
+            ax.plot([float(found["ratio"])], [i], "|", color="black", markersize=15, markeredgewidth=2)
         ax.annotate(f"{p['ratio']:.3g}×", (max(p["ratio"], 1), i), (5, 0), textcoords="offset points", va="center")
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)

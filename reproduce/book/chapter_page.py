@@ -17,9 +17,11 @@ from .solution_code import with_places
 #: What chapter.glue leaves in a notebook, and myst-nb looks for.
 _GLUED = "application/papermill.record/text/plain"
 
+#: Characters that a fold tells of its figure, so that this stays on one line.
+FOLD = 60
+
 #: A link of Markdown to another chapter, by its file.
 _TO_CHAPTER = re.compile(r"\[([^\]]+)\]\((\w+)\.ipynb(#[\w-]+)?\)")
-
 
 #: By what maps that can be touched, and matrices that open, are known among a cell's outputs.
 OPENED = ('class="cu-map"', 'class="cu-matrix"')
@@ -88,9 +90,9 @@ def _named(cell: dict) -> dict:
     if "hide-input" not in cell["metadata"].get("tags", []) or not figure.get("caption"):
         return cell
     caption = " ".join(re.sub(r"[*`$]|\{\w[\w:]*\}", "", figure["caption"]).split())
-    first = re.split(r"(?<=\w{3})[.:;(] ?|, ", caption)[0]
+    first = re.split(r"(?<=\w{3})[.:;(] ?", caption)[0].strip()
     first = first if " " in first else caption  # "Above: ..."
-    told = first if len(first) <= 70 else first[:70].rpartition(" ")[0] + " …"
+    told = first if len(first) <= FOLD else first[:FOLD].rpartition(" ")[0].rstrip(",") + "\u00a0…"
     mystnb = {**cell["metadata"]["mystnb"], "code_prompt_show": f"Show the code: {told}"}
     return {**cell, "metadata": {**cell["metadata"], "mystnb": mystnb}}
 

@@ -45,6 +45,11 @@ class Compared:
         return _float(_VALUE.search(self.text))
 
     @property
+    def signed(self) -> str:
+        """For a difference: its text, with a plus sign where it is above zero."""
+        return f"+{self.text}" if self.value > 0 and not self.text.startswith("+") else self.text
+
+    @property
     def effect(self) -> str:
         """For a difference: `helps`, `hurts`, or `cannot tell` where its interval holds zero or there is none."""
         if not (found := _INTERVAL.search(self.text)):

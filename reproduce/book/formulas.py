@@ -22,6 +22,9 @@ _SIGN = re.compile(
 #: Accents as signs of their own: what browsers make of `accent` touches the letter below.
 _HAT, _TILDE = re.compile(r"<mo[^>]*>&#x0005E;</mo>"), re.compile(r"<mo[^>]*>&#x0007E;</mo>(?=</mover>)")
 
+#: What does not begin a line.
+_CLOSING = tuple(".,;:!?)")
+
 #: Of a norm: as high as a letter, where a browser would stretch the left one alone to the power behind the right one.
 _BAR = '<mo stretchy="false">&#x02016;</mo>'
 
@@ -55,8 +58,11 @@ def mathml(latex: str, block: bool = False) -> str:
 
 
 def visit_inline(self, node: nodes.math) -> None:
-    """Write a formula in a line of text."""
-    self.body.append(f'<span class="math notranslate">{mathml(node.astext())}</span>')
+    """Write a formula in a line of text, joined to a full stop or comma behind it."""
+    behind = node.parent.children[node.parent.index(node) + 1 :][:1]
+    closes = any(isinstance(each, nodes.Text) and each.startswith(_CLOSING) for each in behind)
+    joined = "\u2060" if closes else ""  # a joiner of words
+    self.body.append(f'<span class="math notranslate">{mathml(node.astext())}</span>{joined}')
     raise nodes.SkipNode
 
 

@@ -27,6 +27,7 @@ from .. import maps, vectors, versions
 from ..cards import render
 from . import curves, formulas, html_pages, lighter, share, solution_code, trainings_page
 from .chapter_page import as_page, cell_anchors
+from .docstrings import attributes_apart
 from .edition import PROFILE_VARIABLE, Edition
 from .parts import PARTS, Place
 
@@ -49,6 +50,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", find_chapters)
     app.connect("source-read", show_present)
     app.connect("doctree-read", mark_cells)
+    app.connect("autodoc-process-docstring", attributes_apart, priority=600)  # behind napoleon, at 500
     app.connect("html-page-context", finish_page, priority=900)  # behind those that add scripts
     app.connect("build-finished", finish_book)
     app.add_html_math_renderer("mathml", (formulas.visit_inline, None), (formulas.visit_block, None))

@@ -14,7 +14,7 @@ from cifar_utils.paths import root
 from cifar_utils.train.recipe import from_canonical, in_words
 from cifar_utils.train.records import read_record
 
-from ..recipes import NAMES, duration, shared
+from ..recipes import NAMES, duration, readable, shared
 from .edition import Edition
 
 #: The name of the file for a spreadsheet, beside the page.
@@ -42,14 +42,15 @@ class TrainingRow:
     def recipe(self) -> str:
         """What was trained, in words."""
         (common, _) = shared([from_canonical(self.record["recipe"])])
-        return "; ".join(f"{NAMES.get(field, field)} {words}" for field, words in common.items())
+        return "; ".join(f"{NAMES.get(field, field)} {readable(words)}" for field, words in common.items())
 
     @property
     def length(self) -> str:
         """How long, in epochs or in steps, as the recipe says it."""
         history = self.record["history"]
-        if self.record["recipe"].get("epochs"):
-            count, what = len(history["train_loss"]), "epoch"
+        told = len(history["train_loss"])  # one number where a library's own loop tells its last loss alone
+        if (epochs := self.record["recipe"].get("epochs")) and (told > 1 or epochs == 1):
+            count, what = told, "epoch"
         else:
             count, what = history["iterations"], "step"
         return f"{count:,} {what}{'s' * (count != 1)}"
