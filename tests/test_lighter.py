@@ -1,14 +1,16 @@
 """Formulas as MathML, and what is taken from a finished book because no page uses it."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from docutils import nodes
 from PIL import Image
 from sphinx.errors import ExtensionError
 
 from reproduce.book import lighter
-from reproduce.book.formulas import mathml
+from reproduce.book.formulas import mathml, visit_inline
 
 # ---- formulas ----
 
@@ -32,6 +34,16 @@ def test_a_formula_is_drawn_by_the_browser_in_a_line_and_in_one_of_its_own():
 )
 def test_names_of_functions_stand_apart_from_letters_and_numbers_but_not_from_brackets(latex, spaces):
     assert mathml(latex).count("<mspace") == spaces
+
+
+@pytest.mark.parametrize(("behind", "joined"), [(". So", True), (", and", True), (" is", False), ("", False)])
+def test_a_formula_is_not_parted_from_a_full_stop(behind, joined):
+    paragraph, formula = nodes.paragraph(), nodes.math("k", "k")
+    paragraph += [formula, nodes.Text(behind)] if behind else [formula, nodes.emphasis("", ". x")]
+    page = SimpleNamespace(body=[])
+    with pytest.raises(nodes.SkipNode):
+        visit_inline(page, formula)
+    assert "".join(page.body).endswith("\u2060") == joined
 
 
 def test_a_minus_behind_another_sign_is_no_subtraction():

@@ -150,6 +150,7 @@ def test_a_comparison_takes_its_numbers_from_the_results(tmp_path):
 def test_an_effect_is_said_only_where_its_interval_leaves_zero_out(shown, value, effect):
     found = comparison.Compared("", shown, "a", "", "")
     assert (found.value, found.effect) == (value, effect)
+    assert found.signed.startswith("−" if value < 0 else "+") and not found.signed.startswith("++")
 
 
 def test_what_the_book_compares_is_glued_by_the_chapters():

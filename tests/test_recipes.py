@@ -1,7 +1,7 @@
 """The table of a chapter's recipes: what all arms share is said once, and a row has what is its own."""
 
 from cifar_utils.train import SGD, Adam, Part, Recipe
-from reproduce.recipes import shared
+from reproduce.recipes import readable, shared
 
 BASE = Recipe("cifar10", Part("rdfia on windows", side=28), SGD(0.1), epochs=30, batch=128)
 
@@ -22,3 +22,8 @@ def test_other_parts_are_told_whole():
 
 def test_a_recipe_alone_has_nothing_of_its_own():
     assert shared([BASE])[1] == [{}]
+
+
+def test_rates_of_a_grid_are_told_in_three_digits():
+    assert readable("SGD (lr 0.0225936), lr 9.48683") == "SGD (lr 0.0226), lr 9.49"
+    assert readable("lr 0.0005; crop 4; noise 0.25, lr 0.1234") == "lr 0.0005; crop 4; noise 0.25, lr 0.1234"
