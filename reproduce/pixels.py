@@ -17,7 +17,7 @@ FARTHEST, MEAN = 16, 1.0
 def in_few_colours(png: bytes) -> bytes:
     """Return a PNG with a palette of 256 colours, or the same bytes where that shows or saves nothing."""
     with Image.open(io.BytesIO(png)) as picture:
-        if picture.mode == "P" or (picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] < 255):
+        if picture.mode == "P" or (picture.mode == "RGBA" and np.asarray(picture.getchannel("A")).min() < 255):
             return png
         whole = picture.convert("RGB")
     few = whole.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
