@@ -104,6 +104,8 @@ def test_shares_are_summarised_in_percent():
     assert (found.mean, found.low, found.high) == pytest.approx((plain.mean, plain.low, plain.high))
     assert percent(np.array([True, False]), "images").mean == 50
     assert not percent([0.5]).has_interval
+    with pytest.raises(ParameterError, match=r"from -0.1 to 0.3; expected shares between 0 and 1"):
+        percent([-0.1, 0.3])
     wild, tame = percent([0.5, 0.9, 0.9]), summarise([50.0, 90.0, 90.0])
     assert wild.high == 100 < tame.high and wild.low == tame.low and wild.method.endswith("of 0 to 100 %")
 

@@ -121,8 +121,17 @@ def percent(shares: Sequence[float], unit: str = "seeds") -> Summary:
     """Return the summary, in percent, of shares between 0 and 1 such as accuracies.
 
     Its interval ends at 0 and 100 %, which Student's knows nothing of: what lies beyond is no share.
+
+    Raises:
+        ParameterError: a value is no share, such as a difference of two; `100 * summarise(...)` has no ends.
     """
-    found = summarise(100 * np.asarray(list(shares), dtype=np.float64), unit)
+    values = np.asarray(list(shares), dtype=np.float64)
+    if (values < -1e-6).any() or (values > 1 + 1e-6).any():
+        raise ParameterError(
+            f"percent was given values from {values.min():.3g} to {values.max():.3g}; expected shares between "
+            "0 and 1 (of differences take 100 * summarise(...))."
+        )
+    found = summarise(100 * values, unit)
     if not found.has_interval or (found.low >= 0 and found.high <= 100):
         return found
     return replace(
