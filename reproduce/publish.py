@@ -117,7 +117,7 @@ def _write(chapter: Path, results: Path, executed: dict, record: dict) -> None:
         record["waits"] = waits(record["notebook"])
     last = {"text/html": ledger_table(rows), "text/plain": verdict_lines(record), RECORD_MIME: record}
     published = with_verdicts(notebook, rows, last)
-    vectors.leave_out_heavy(published["cells"])
+    vectors.lighten(published["cells"])
     pixels.lighten(published["cells"])
     write_json(chapter, published, sort_keys=False)
     write_json(results, record)

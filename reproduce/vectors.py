@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ DPI = 220
 #: Letters as outlines, since a picture cannot ask for a font; the same file for the same figure.
 _SVG = {"svg.fonttype": "path", "svg.hashsalt": "figure"}
 
+#: Where a drawing says places; scales and opacities are told elsewhere, and stay as they are.
+_PLACES, _DECIMALS = re.compile(r'\b(d|x|y|points)="([^"]*)"'), re.compile(r"-?\d+\.\d+")
+
 
 def show(fig: Figure) -> None:
     """Stamp the figure as `plots.show` does, show it as PNG and as SVG, and close it."""
@@ -72,11 +76,28 @@ def as_svg(fig: Figure) -> str:
     return buffer.getvalue()
 
 
-def leave_out_heavy(cells: list[dict]) -> None:
-    """Take vectors that weigh more than `HEAVY` out of a chapter's cells, in place."""
+def compact(svg: str) -> str:
+    """Return an SVG that looks the same and weighs less in a notebook: hundredths of a point, one line, no comments.
+
+    A notebook keeps a picture line by line, and puts a sign before each quotation mark.
+    """
+    without = re.sub(r">\s+<", "><", re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL))
+    rounded = _PLACES.sub(lambda at: f'{at[1]}="{" ".join(_DECIMALS.sub(_hundredths, at[2]).split())}"', without)
+    return rounded if "'" in rounded else rounded.replace('"', "'")
+
+
+def _hundredths(number: re.Match) -> str:
+    text = f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def lighten(cells: list[dict]) -> None:
+    """Make the vectors of a chapter's cells compact, and take out those that weigh more than `HEAVY`, in place."""
     for data in (output.get("data", {}) for cell in cells for output in cell.get("outputs", ())):
-        if len("".join(data.get(SVG, "")).encode()) > HEAVY:
+        if SVG in data and len((svg := compact("".join(data[SVG]))).encode()) > HEAVY:
             del data[SVG]
+        elif SVG in data:
+            data[SVG] = svg
 
 
 def set_aside(cells: list[dict], pages: Path) -> None:

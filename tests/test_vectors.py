@@ -2,11 +2,13 @@
 
 import base64
 import io
+import json
 from contextlib import nullcontext
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 from cifar_utils.measure import plots
 from reproduce import vectors
@@ -73,8 +75,25 @@ def test_a_cloud_of_many_points_stays_pixels(points, as_pixels):
 def test_what_weighs_too_much_is_published_as_pixels_alone():
     of = lambda size: {"outputs": [{"data": {PNG: "", SVG: "x" * size}}]}  # noqa: E731
     cells = [of(vectors.HEAVY), of(vectors.HEAVY + 1), {"source": "text"}]
-    vectors.leave_out_heavy(cells)
+    vectors.lighten(cells)
     assert [set(c["outputs"][0]["data"]) for c in cells[:2]] == [{PNG, SVG}, {PNG}]
+
+
+def test_vectors_weigh_less_and_look_the_same(browser):
+    fig, ax = plt.subplots()
+    ax.plot(np.random.default_rng(0).normal(size=300).cumsum(), label="a walk of $\\sqrt{n}$")
+    ax.legend()
+    whole = vectors.as_svg(fig)
+    plt.close(fig)
+    light = vectors.compact(whole)
+    assert len(json.dumps(light)) < 0.8 * len(json.dumps(whole)) and light.count("\n") < 5
+    page = browser.new_page(viewport={"width": 620, "height": 400})
+    seen = []
+    for svg in (whole, light):
+        page.set_content(f"<body style='margin: 0'>{svg[svg.index('<svg') :]}</body>")
+        seen.append(np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"), np.int16))
+    page.close()
+    assert seen[0].std() > 5 and np.abs(seen[0] - seen[1]).mean() < 0.5
 
 
 def test_a_page_is_sent_without_vectors_and_printed_with_them(tmp_path, monkeypatch, browser, shown):
