@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cifar_utils.errors import ParameterError
 from cifar_utils.measure import words
 
+from .show import one_of
+
 if TYPE_CHECKING:
     from .chapter import Chapter
 
@@ -90,4 +92,4 @@ def _quantity(name: str, value: object) -> str:
     counted = name.endswith("s") and not name.endswith("ss")
     if not _is_number(value) or not counted:
         return f"{name} {words.parameter(value)}"
-    return f"{words.parameter(value)} {name[:-1] if value == 1 else name}"
+    return f"{words.parameter(value)} {one_of(name) if value == 1 else name}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import replace
+
+from cifar_utils.measure import words
 
 from .ledger import Claim, Measurement
 from .verdict import Verdict, compare
-
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _ONE = {"batches": "batch", "biases": "bias", "classes": "class", "losses": "loss", "ms": "ms", "passes": "pass"}
 
@@ -31,20 +30,14 @@ def show(value: float | None, unit: str = "", like: float | None = None) -> str:
         return "diverged"
     like = value if like is None or not math.isfinite(like) else like
     if unit in ("%", "points"):
-        text = f"{value:.{2 if 0 < abs(like) < 1 else 1}f}"
+        code = f".{2 if 0 < abs(like) < 1 else 1}f"
     elif like == int(like) and value == int(value) and abs(value) < 1e15:
-        text = f"{int(value):,}"
+        code = ".2f" if (value, unit) == (1, "times") else ".0f"
     elif 0 < abs(like) < 1e-3 or abs(like) >= LARGE:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        text = f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+        code = ".1e"
     else:
-        decimals = max(0, 2 - math.floor(math.log10(abs(like)))) if like else 2
-        text = f"{value:,.{min(decimals, 4)}f}"
-    if not re.search("[1-9]", text):
-        text = text.lstrip("-")  # rounded to nothing, zero has no sign
-    text = text.replace("-", "−")
-    if unit == "times" and text == "1":
-        text = "1.00"
+        code = f".{min(max(0, 2 - math.floor(math.log10(abs(like)))), 4) if like else 2}f"
+    text = words.parse(code).number(value)
     return f"{text} {one_of(unit) if text in ('1', '−1') else unit}".strip()
 
 
