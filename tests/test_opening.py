@@ -211,3 +211,8 @@ def test_a_picture_in_few_colours_looks_the_same():
                      for png in (out.getvalue(), parts.few_colours(out.getvalue())))  # fmt: skip
     assert before.shape == after.shape and abs(before - after).mean() < 1
     assert len(Image.open(io.BytesIO(parts.few_colours(out.getvalue()))).getcolors()) <= 64
+
+
+def test_the_keyboard_reaches_a_table_of_recipes_that_scrolls():
+    table = '<div class="cu-scroll"><table><tr><th>arm</th></tr></table></div>'
+    assert html_pages.finished(table).startswith('<div class="cu-scroll" tabindex="0"><table>')

@@ -15,6 +15,7 @@ WIDE = (
     "{ html body .bd-main .bd-content .bd-article-container { max-width: min(100%, 66rem); } }</style>"
 )
 
+_RECIPES = '<div class="cu-scroll"><table><tr><th>'
 _EMPTY_HEAD = re.compile(r"<th\b[^>]*>\s*(?:<p>\s*</p>\s*)?</th>")
 _PARAGRAPH = re.compile(r"<p>(?P<text>.*?)</p>", re.DOTALL)
 
@@ -25,6 +26,8 @@ def finished(body: str) -> str:
     body = body.replace(' aria-label="Toggle hidden content"', "")
     # the list of references is a list; its role for entries is gone from the standard
     body = body.replace(' role="doc-biblioentry"', ' role="listitem"')
+    # a table of recipes that is wider than its place scrolls, and the keyboard has to get there
+    body = body.replace(_RECIPES, _RECIPES.replace(">", ' tabindex="0">', 1))
     # a corner of a table that says nothing is no head of a column
     return _EMPTY_HEAD.sub("<td></td>", body)
 
