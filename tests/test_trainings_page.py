@@ -66,7 +66,7 @@ def test_every_training_has_one_row_with_recipe_accuracy_and_the_chapters_that_u
 
 
 def test_a_row_carries_its_curve(edition):
-    curve = json.loads(unescape(re.search(r'data-curve=\'([^\']+)\'', page(edition))[1]))
+    curve = json.loads(unescape(re.search(r"data-curve=\'([^\']+)\'", page(edition))[1]))
     assert curve["what"] == "accuracy" and curve["epochs"] == 3
     assert curve["lines"]["held-out images"] == [[1, 25.0], [2, None], [3, 35.0]]
     assert curve["lines"]["training batches"] == [[1, 20.0], [2, 30.0], [3, 40.0]]
