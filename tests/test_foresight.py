@@ -1,6 +1,7 @@
 """What a training will take is told before it begins: from records read once, and from operations on shapes."""
 
 import json
+import shutil
 import time
 from contextlib import nullcontext
 
@@ -115,19 +116,43 @@ def test_heads_are_kept_and_a_changed_record_is_read_again(kept, monkeypatch):
     assert Store(kept.root).heads() == first[1:]
 
 
+def test_a_store_reached_by_two_paths_has_one_index(kept, tmp_path, monkeypatch):
+    kept.get(TANH, 0)
+    kept.heads()
+    (tmp_path / "linked").symlink_to(kept.root)
+    monkeypatch.setattr("cifar_utils.train.index.read_record", lambda path: pytest.fail("read again"))
+    (head,) = Store(tmp_path / "linked").heads()
+    assert head.path == str(tmp_path / "linked" / head.key / "record.json")
+
+
+def test_committed_records_have_an_index_of_their_own(kept, tmp_path):
+    kept.get(TANH, 0)
+    (own,) = kept.heads()
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        copy = tmp_path / name / f"{own.key}.json"
+        shutil.copy(own.path, copy)
+        (head,) = Store(tmp_path / "empty", copy.parent).heads()
+        assert head.path == str(copy)
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "empty").glob("index-*.json")]
+    assert [set(each) for each in told] == [{f"{own.key}.json"}] * 2
+
+
 @pytest.mark.parametrize("text", ["", "{half", "[]", '{"a": [1]}', '{"a": [1, {"key": 2}]}'])
 def test_a_damaged_index_is_made_again(kept, text):
     kept.get(TANH, 0)
     found = kept.heads()
-    kept._index.path.write_text(text, encoding="utf-8")
+    index = kept.root / "index.json"
+    index.write_text(text, encoding="utf-8")
     assert Store(kept.root).heads() == found
-    assert set(json.loads(kept._index.path.read_text())) >= {found[0].path}
+    assert set(json.loads(index.read_text(encoding="utf-8"))) == {f"{found[0].key}/record.json"}
 
 
 def test_an_index_that_cannot_be_written_costs_only_time(kept, tmp_path):
     kept.get(TANH, 0)
-    kept._index.path.unlink(missing_ok=True)
-    kept._index.path.mkdir()  # root may write everywhere, but not over a folder
+    index = kept.root / "index.json"
+    index.unlink(missing_ok=True)
+    index.mkdir()  # root may write everywhere, but not over a folder
     assert len(Store(kept.root).heads()) == 1
     assert not list(kept.root.glob("*.part"))
 

@@ -39,45 +39,48 @@ class Head:
 
 
 class Index:
-    """The heads of records, each read again when its file has changed.
+    """The heads of a folder's records, each read again when its file has changed.
 
     Args:
         path: where they are kept; a file that is absent or damaged is made again, and one that cannot be written is
             no harm but time.
+        folder: what the records' names are relative to, so that a folder reached by several paths has one index.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, folder: Path):
+        self.path, self.folder = path, folder
         self._heads: dict[str, tuple[int, Head | None]] | None = None
 
-    def heads(self, records: list[str]) -> Iterator[Head]:
-        """Yield the head of each of these files that is a whole record."""
-        known, is_new = self._known(), False
-        for path in records:
-            try:
-                changed = os.stat(path).st_mtime_ns
-            except OSError:
-                continue
-            if known.get(path, (0, None))[0] != changed:
-                known[path], is_new = (changed, _head(path)), True
-            if head := known[path][1]:
-                yield head
-        if is_new:
-            self._write()
+    def heads(self, names: list[str]) -> Iterator[Head]:
+        """Yield the head of each of these files of the folder that is a whole record; others are forgotten."""
+        before = self._known()
+        now: dict[str, tuple[int, Head | None]] = {}
+        for name in names:
+            path = f"{self.folder}/{name}"
+            with suppress(OSError):
+                changed, known = os.stat(path).st_mtime_ns, before.get(name)
+                now[name] = known if known and known[0] == changed else (changed, _head(path))
+        if now != before:
+            self._heads = now
+            self._write(now)
+        yield from (head for _, head in now.values() if head)
 
     def _known(self) -> dict[str, tuple[int, Head | None]]:
         if self._heads is None:
             self._heads = {}
             with suppress(OSError, ValueError, TypeError, AttributeError):
                 told = json.loads(self.path.read_text(encoding="utf-8"))
-                self._heads = {path: (when, head and Head(**head, path=path)) for path, (when, head) in told.items()}
+                self._heads = {
+                    name: (when, head and Head(**head, path=f"{self.folder}/{name}"))
+                    for name, (when, head) in told.items()
+                }
         return self._heads
 
-    def _write(self) -> None:
-        told = {}
-        for path, (changed, head) in self._known().items():
-            if os.path.exists(path):
-                told[path] = changed, head and {k: v for k, v in vars(head).items() if k != "path"}
+    def _write(self, heads: dict[str, tuple[int, Head | None]]) -> None:
+        told = {
+            name: (changed, head and {k: v for k, v in vars(head).items() if k != "path"})
+            for name, (changed, head) in heads.items()
+        }
         draft = self.path.with_suffix(f".{os.getpid()}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

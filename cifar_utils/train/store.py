@@ -4,7 +4,8 @@ runs/trainings/KEY/record.json          what happened; written last, so that it 
 runs/trainings/KEY/state-CODE.safetensors   weights, and what is needed to go on
 runs/trainings/KEY/weights.safetensors   weights of a network in NumPy
 runs/trainings/KEY/scores.safetensors   scores of held-out sets, float16
-runs/trainings/index.json               what the records say at a glance; can be deleted
+runs/trainings/index.json               what the records say at a glance; can be deleted, as can index-CODE.json,
+                                        the same of a folder of committed ones
 results/trainings/KEY.json              the record alone, committed
 """
 
@@ -51,7 +52,12 @@ class Store:
     def __init__(self, folder: Path, published: Path | None = None, device: torch.device | None = None):
         self.root, self.published = Path(folder), published
         self.device = device or torch.device("cpu")
-        self._index = Index(self.root / "index.json")
+        own = Index(self.root / "index.json", self.root)
+        self._indices = [(own, lambda: [f"{key}/record.json" for key in _names(self.root)])]
+        if published:
+            code = hashlib.sha256(str(published.resolve()).encode()).hexdigest()[:8]
+            committed = Index(self.root / f"index-{code}.json", published)
+            self._indices.append((committed, lambda: [n for n in _names(published) if n.endswith(".json")]))
 
     def folder(self, key: str) -> Path:
         """Return the folder of a training."""
@@ -63,11 +69,10 @@ class Store:
 
     def heads(self) -> list[Head]:
         """Return the head of every finished training, the committed ones of others last."""
-        own = [f"{folder}/record.json" for folder in _entries(self.root)]
-        committed = [path for path in _entries(self.published) if path.endswith(".json")] if self.published else []
         each: dict[str, Head] = {}
-        for head in self._index.heads(own + committed):
-            each.setdefault(head.key, head)
+        for index, names in self._indices:
+            for head in index.heads(names()):
+                each.setdefault(head.key, head)
         return list(each.values())
 
     def by_stem(self) -> dict[tuple[str, int], list[Head]]:
@@ -330,9 +335,9 @@ class Store:
             lock.release()
 
 
-def _entries(folder: Path) -> list[str]:
-    """Return the paths of what lies in a folder, in order; `pathlib` would take ten times as long."""
-    return sorted(f"{folder}/{name}" for name in os.listdir(folder)) if folder.is_dir() else []
+def _names(folder: Path) -> list[str]:
+    """Return the names of what lies in a folder, in order."""
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
 
 
 def _has_its_steps(recipe: Recipe, record: dict) -> bool:
