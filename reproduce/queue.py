@@ -21,7 +21,7 @@ from cifar_utils.train.records import is_current
 
 from . import recipes
 from .ledger import load_claims
-from .speeds import Speeds
+from .speeds import COUNTING, COUNTING_ONE, Speeds
 from .trainings import Job, find_all, know_own_parts, plan, store
 
 #: Seconds from which on a training is a job of its own for Snakemake; shorter ones are left to the notebook.
@@ -87,8 +87,8 @@ def in_order(profile: str, names: Sequence[str]) -> list[Status]:
 
 def listing(profile: str, names: Sequence[str]) -> list[str]:
     """Return a line for every training of some chapters: whether it is there, and how long it takes here."""
-    speeds, lines = Speeds(store(pick_device("auto"))), []
-    total, several = 0.0, len(names) > 1
+    total, several, lines = 0.0, len(names) > 1, []
+    speeds = Speeds(store(pick_device("auto")), COUNTING if several else COUNTING_ONE)
     for name in names:
         jobs, waits = plan(name, profile)
         each = states(jobs, speeds)

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from contextlib import suppress
+from functools import cached_property
 from statistics import median
 
 import torch
@@ -24,11 +25,18 @@ from cifar_utils.train.store import Store
 #: from what was measured.
 MEASURING = 1.0
 
-#: Seconds that counting operations may take in all; one count is 50 ms, the first 1.3 s for what it imports.
+#: Seconds that counting operations may take in all; one count is 50 ms, the first 1.7 s for what it imports.
 COUNTING = 6.0
+
+#: The same where a person waits for a line; what was counted is kept for the next time.
+COUNTING_ONE = 2.0
 
 #: Seconds of a step from which on its operations tell enough: to wait for a few would take too long.
 SLOW = 0.3
+
+
+#: Where the file of speeds keeps operations by step; beside it stand the seconds by machine.
+COUNTS = "operations"
 
 
 class Speeds:
@@ -39,15 +47,18 @@ class Speeds:
 
     Args:
         kept: the store whose trainings tell.
+        counting: seconds that counting operations may take.
     """
 
-    def __init__(self, kept: Store):
-        self.store, self.left, self.left_to_count = kept, MEASURING, COUNTING
+    def __init__(self, kept: Store, counting: float = COUNTING):
+        self.store, self.left, self.left_to_count = kept, MEASURING, counting
         self.machine = environment.machine(kept.device)
         self.path = kept.root / "speeds.json"
-        self.known: dict[str, float] = {}
+        told: dict[str, dict[str, float]] = {}
         with suppress(OSError, ValueError):
-            self.known = json.loads(self.path.read_text(encoding="utf-8")).get(self.machine, {})
+            told = json.loads(self.path.read_text(encoding="utf-8"))
+        self.known = told.get(self.machine, {})
+        self.counts = told.get(COUNTS, {})
         self._rates: dict[str, list[tuple[float, float]]] = {}  # of a step: operations, and of them a second
         for head in kept.heads():
             if head.machine == self.machine and head.iterations >= 20:
@@ -60,22 +71,27 @@ class Speeds:
         """Return the estimated seconds of one training."""
         shape = self._shape(recipe.canonical())
         if shape not in self.known:
-            self.known[shape] = self._found(recipe) if self.left_to_count > 0 else self._guessed(recipe)
+            try:
+                self.known[shape] = self._found(recipe, shape)
+            except CifarUtilsError:
+                self.known[shape] = self._guessed(recipe)
         return self.known[shape] * steps(recipe)
 
-    def _found(self, recipe: Recipe) -> float:
-        began = time.perf_counter()
-        try:
-            count = operations_of_step(recipe)
+    def _found(self, recipe: Recipe, shape: str) -> float:
+        if shape not in self.counts:
+            if self.left_to_count <= 0:
+                return self._guessed(recipe)
+            began = time.perf_counter()
+            self.counts[shape] = operations_of_step(recipe) or 0.0
             self.left_to_count -= time.perf_counter() - began
-            step = count / self._rate(recipe, count) if count else 0.0
-            if step < SLOW:  # such a step is more than its operations
-                if self.left <= 0:
-                    return self._guessed(recipe)
-                step = self._measured(recipe)
-                self._keep(self._shape(recipe.canonical()), step)  # counted ones are told better as trainings finish
-        except CifarUtilsError:
-            return self._guessed(recipe)
+            self._keep(COUNTS, shape, self.counts[shape])
+        count = self.counts[shape]
+        step = count / self._rate(recipe, count) if count else 0.0
+        if step < SLOW:  # such a step is more than its operations
+            if self.left <= 0:
+                return self._guessed(recipe)
+            step = self._measured(recipe)
+            self._keep(self.machine, shape, step)  # counted ones are told better as trainings finish
         return step
 
     def _rate(self, recipe: Recipe, count: float) -> float:
@@ -86,15 +102,21 @@ class Speeds:
         """
         every = [pair for pairs in self._rates.values() for pair in pairs]
         if not (known := self._rates.get(recipe.model.name) or every):
-            return matrix_product_rate(self.store.device) / 2
+            return self._of_products / 2
         apart = lambda pair: abs(math.log(pair[0] / count))  # noqa: E731
         least = min(map(apart, known))
         return median(pair[1] for pair in known if apart(pair) <= least + math.log(2))
+
+    @cached_property
+    def _of_products(self) -> float:
+        return matrix_product_rate(self.store.device)
 
     def _measured(self, recipe: Recipe) -> float:
         # images of the same size, but few: a list waits neither for a network nor for data to be read
         short = recipe.but(sample=True, images=None, validation=None, batch=min(recipe.batch, 64))
         short = short.but(start=None) if isinstance(recipe.start, Recipe) else short
+        if recipe.loop.name == "torch":  # prepares images once, not at each step
+            short = short.but(prepare="scale")
         at_once = getattr(parts.find("loop", recipe.loop), "usually", 1)
         pairs = [(short, seed) for seed in range(at_once)]
         # of several at once each tells its share
@@ -114,11 +136,11 @@ class Speeds:
         alike = [pair for pair in known if pair[0]["model"]["part"] == recipe.model.name]
         return recipe.batch * median([v / shape.get("batch", 128) for shape, v in alike or known] or [1e-3])
 
-    def _keep(self, shape: str, seconds: float) -> None:
+    def _keep(self, group: str, shape: str, value: float) -> None:
         with suppress(OSError, ValueError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             old = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
-            old.setdefault(self.machine, {})[shape] = seconds
+            old.setdefault(group, {})[shape] = value
             draft = self.path.with_suffix(f".{os.getpid()}.part")
             draft.write_text(json.dumps(old), encoding="utf-8")
             os.replace(draft, self.path)

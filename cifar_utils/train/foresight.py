@@ -35,7 +35,7 @@ def operations_of_step(recipe: Recipe) -> float | None:
     if recipe.loop.name != "torch":
         return None
     cpu = torch.device("cpu")
-    short = recipe.but(sample=True, images=None, validation=None, batch=FEW)
+    short = recipe.but(sample=True, images=None, validation=None, batch=FEW, prepare="scale")
     data = one.dataset(short, cpu)
     train, given, _ = parts.batch_options(short, data, False, 0)
     batches = parts.build("draw", short.draw, train, short.batch, given)
