@@ -4,8 +4,8 @@ runs/trainings/KEY/record.json          what happened; written last, so that it 
 runs/trainings/KEY/state-CODE.safetensors   weights, and what is needed to go on
 runs/trainings/KEY/weights.safetensors   weights of a network in NumPy
 runs/trainings/KEY/scores.safetensors   scores of held-out sets, float16
-runs/trainings/index.json               what the records say at a glance; can be deleted, as can index-CODE.json,
-                                        the same of a folder of committed ones
+runs/trainings/index.json               what the records say at a glance; can be deleted
+runs/trainings/index-CODE.json          the same of a folder of committed records
 results/trainings/KEY.json              the record alone, committed
 """
 
