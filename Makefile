@@ -64,7 +64,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 
 publish: $(READY)
-	$(BIN)/python -m reproduce publish --profile $(PROFILE) $(ONLY)
+	$(BIN)/python -m reproduce publish --profile $(PROFILE:smoke=quick) $(ONLY)
 	$(BIN)/python -m reproduce readme
 
 readme: $(READY)

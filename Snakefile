@@ -75,3 +75,6 @@ rule training:
 onstart:
     if not workflow.local_exec:
         around.watch_queue()
+    if PROFILE != "smoke":
+        for line in around.missing_by_hand(NAMES):
+            print(line, file=sys.stderr, flush=True)

@@ -37,8 +37,9 @@ def commit() -> str:
         ).stdout.strip()
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root().resolve():
             return "unknown"
-        tracked_changes = git("status", "--porcelain", "--untracked-files=no", "--", "cifar_utils", "notebooks")
-        return git("rev-parse", "--short=10", "HEAD") + ("+" if tracked_changes else "")
+        decisive = ("cifar_utils", "reproduce", "notebooks", "params", "claims")
+        changes = git("status", "--porcelain", "--untracked-files=all", "--", *decisive)
+        return git("rev-parse", "--short=10", "HEAD") + ("+" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

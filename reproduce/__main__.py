@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from cifar_utils.errors import CifarUtilsError, ParameterError
+from cifar_utils.errors import CifarUtilsError, ParameterError, RunError
 from cifar_utils.paths import chapters, root
 
 from . import constraints, kernels, params
@@ -18,11 +18,20 @@ from . import constraints, kernels, params
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
 
+#: Seconds that a time budget may have; a clock of the system takes no more.
+LONGEST = 100_000_000
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Carry out one command; return the exit status (0 done, 1 failed, 2 wrong call)."""
     args = _parser().parse_args(arguments)
     args.is_whole_process = arguments is None
     try:
+        if not chapters():
+            raise ParameterError(
+                f"There are no notebooks in {root() / 'notebooks'}; call this from an environment "
+                'made by make or pip install -e ".[engine]", or name the project in CIFAR_UTILS_ROOT.'
+            )
         status = args.call(args) or 0
         sys.stdout.flush()
         return status
@@ -51,9 +60,8 @@ def _run(args) -> None:
 
     if args.profile not in params.PROFILES:
         params.for_profile("", args.profile)  # raises, with a suggestion
-    if args.profile != "smoke":
-        for line in workflow.missing_by_hand(workflow.chosen(args.name)):
-            print(line, file=sys.stderr, flush=True)
+    if args.profile != "smoke" and "data=sample" not in args.p:
+        workflow.refuse_without_data(workflow.chosen(args.name)[0])
     path = runner.run(
         args.name, args.profile, params.from_command_line(args.p), args.threads, wait=args.wait, again=args.again
     )
@@ -71,7 +79,7 @@ def _reproduce(args) -> int:
 def _data(args) -> None:
     from . import workflow
 
-    for line in workflow.data_status(args.names):
+    for line in workflow.fetch_data(args.names) if args.fetch else workflow.data_status(args.names):
         print(line)
 
 
@@ -83,8 +91,14 @@ def _trainings(args) -> int | None:
         os.execve(sys.executable, [sys.executable, "-m", "reproduce", *sys.argv[1:]], os.environ | wanted)
     from . import archive, queue
 
-    if verb in ("export", "import") and len(rest) != 1:
+    if verb in ("export", "import") and (len(rest) != 1 or not rest[0]):
         raise ParameterError(f"trainings {verb} needs the name of one file.")
+    given = [f"--{name.replace('_', '-')}" for name in ("key", "time_budget", "nice") if getattr(args, name)]
+    given += ["--workers"] if args.workers > 1 else []
+    if given and verb != "run":
+        raise ParameterError(f"{given[0]} belongs to trainings run; leave it out, or call trainings run.")
+    if args.key and args.workers > 1:
+        raise ParameterError("--key names one training, which needs no --workers; give one of the two.")
     if verb == "export":
         print(f"{archive.export(Path(rest[0]))} trainings written to {rest[0]}")
     elif verb == "import":
@@ -99,7 +113,7 @@ def _trainings(args) -> int | None:
             queue.lower_priority()
         names = rest or chapters()
         if args.key:
-            return queue.work_on(args.profile, names, args.key)
+            return queue.work_on(args.profile, names, args.key, args.time_budget)
         left = queue.work(args.profile, names, args.time_budget, args.workers)
         if left is not None:
             print(f"{left} training{'s' * (left > 1)} left." if left else "All are there.")
@@ -113,12 +127,23 @@ def _trainings(args) -> int | None:
 def _publish(args) -> None:
     from .publish import publish, refresh
 
+    if args.text and args.replace:
+        raise ParameterError(
+            "--text takes no run, so there is nothing for --replace to replace; give one of the two."
+        )
+    if args.profile not in params.PROFILES:
+        params.for_profile("", args.profile)  # raises, with a suggestion
     for name in args.names or chapters():
         if args.text:
             kept = refresh(name)
             print(f"{name}: " + (f"stays as it was run, {kept}" if kept else "has the present text"))
-        else:
+            continue
+        try:
             print(f"published {publish(name, args.profile, args.replace).name}")
+        except RunError as error:
+            if args.names:
+                raise
+            print(f"not published: {error}", file=sys.stderr)
 
 
 def _book(args) -> None:
@@ -214,15 +239,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_parser("list", help="list notebooks and their parameters").set_defaults(call=_list)
     data = sub.add_parser("data", help="say which data is here, which will be fetched and which to get by hand")
     data.add_argument("names", nargs="*", help="notebooks; all by default")
+    data.add_argument("--fetch", action="store_true", help="fetch it now, where jobs will have no network")
     data.set_defaults(call=_data)
     return parser
 
 
 def _positive(text: str) -> float:
     with suppress(ValueError):
-        if float(text) > 0:
+        if 1e-3 <= float(text) <= LONGEST:
             return float(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 0.001 to {LONGEST:,}")
 
 
 def _at_least_one(text: str) -> int:

@@ -24,12 +24,17 @@ def export(path: Path, keys: Sequence[str] = ()) -> int:
     """Write finished trainings with their weights into one archive; return how many.
 
     Raises:
+        ParameterError: there is no training, or another file of that name.
         RunError: the archive cannot be written.
     """
     kept = store()
+    if path.is_file() and not tarfile.is_tarfile(path):
+        raise ParameterError(f"{path} is there and is no archive of trainings; name another file.")
     folders = (
         [kept.folder(key) for key in keys] if keys else sorted(p.parent for p in kept.root.glob("*/record.json"))
     )
+    if not folders:
+        raise ParameterError(f"There is no finished training in {kept.root}, so nothing was written.")
     draft, count = path.with_name(f"{path.name}.part"), 0
     try:
         with tarfile.open(draft, "w") as archive:
@@ -74,7 +79,9 @@ def take_in(path: Path) -> tuple[int, int]:
                     new += 1
                 else:
                     print(f"{key} in {path.name} is not whole, and does not count.", file=sys.stderr)
-    except (tarfile.TarError, FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
+        raise ParameterError(f"There is no file {path}; make one with trainings export FILE.") from None
+    except (tarfile.TarError, IsADirectoryError):
         raise ParameterError(
             f"{path} is no whole archive of trainings, so nothing was taken in; make one with trainings export FILE."
         ) from None

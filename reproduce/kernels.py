@@ -81,3 +81,16 @@ def engine(every: float = 10.0) -> str:
 
     papermill_engines.register("saves seldom", SavesSeldom)
     return "saves seldom"
+
+
+def unused_gpu() -> str:
+    """Return in a sentence that this job was given a GPU which PyTorch cannot use; empty where all is well."""
+    import torch
+
+    given = next(
+        (v for v in ("SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES") if os.environ.get(v, "-1") not in ("", "-1")), ""
+    )
+    if not given or torch.cuda.is_available():
+        return ""
+    return (f"{given} names a GPU, but PyTorch {torch.__version__} cannot use it, so device=auto takes the CPU; "
+            "see Machines in README.md for the driver and the GPUs that it needs.")  # fmt: skip

@@ -196,6 +196,8 @@ def from_command_line(pairs: list[str]) -> dict:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ParameterError(f"-p {pair} is not name=value.")
+        if key.strip() in values:
+            raise ParameterError(f"-p gives {key.strip()} twice; give each parameter once.")
         values[key.strip()] = _read_yaml(value, f"-p {pair}")
     return values
 

@@ -94,9 +94,11 @@ def listing(profile: str, names: Sequence[str]) -> list[str]:
         each = states(jobs, speeds)
         there, left = sum(s.state == "there" for s in each), sum(s.seconds for s in each)
         total += left
+        guesses = sum(s.state != "there" and speeds.is_guess(s.job.recipe) for s in each)
         if jobs:
             more = "; others depend on what comes out" if waits else ""
-            lines.append(f"{name}: {there} of {len(each)} there, the rest about {recipes.duration(left)}{more}")
+            sure = f" (a guess for {guesses} of them; asked again, fewer)" if guesses else ""
+            lines.append(f"{name}: {there} of {len(each)} there, the rest about {recipes.duration(left)}{sure}{more}")
         elif not several:
             lines.append(f"{name} trains nothing that is kept in the store.")
         if not several:
@@ -168,19 +170,16 @@ def work(profile: str, names: Sequence[str], budget: float | None = None, worker
     done: set[str] = set()
     left: list[Status] | None = None
     with _time_limit(budget):
-        try:
-            left = in_order(profile, names)
-            while todo := {s.job.key: s for s in left if s.job.key not in tried}:
-                together = one.together([(status.job.recipe, status.job.seed) for status in todo.values()])
-                tried |= set(todo)
-                for keys, errors in _side_by_side(
-                    [[todo[recipe.key(seed)] for recipe, seed in pairs] for pairs in together], workers
-                ):
-                    done |= keys
-                    failed += errors
-                left = in_order(profile, names)  # what came out may decide what else is to be trained
-        except TimeUp:
-            print("The time is up; the next call goes on from the last epochs saved.", flush=True)
+        left = in_order(profile, names)
+        while todo := {s.job.key: s for s in left if s.job.key not in tried}:
+            together = one.together([(status.job.recipe, status.job.seed) for status in todo.values()])
+            tried |= set(todo)
+            for keys, errors in _side_by_side(
+                [[todo[recipe.key(seed)] for recipe, seed in pairs] for pairs in together], workers
+            ):
+                done |= keys
+                failed += errors
+            left = in_order(profile, names)  # what came out may decide what else is to be trained
     if failed:
         raise RunError(f"{len(failed)} training{'s' * (len(failed) > 1)} failed: " + "; ".join(failed))
     return None if left is None else len({status.job.key for status in left} - done)
@@ -195,8 +194,14 @@ def _side_by_side(groups: Sequence[Sequence[Status]], workers: int) -> Iterator[
         yield from pool.imap_unordered(_train, groups)
 
 
-def work_on(profile: str, names: Sequence[str], key: str) -> None:
+def work_on(profile: str, names: Sequence[str], key: str, budget: float | None = None) -> None:
     """Train one training of the chapters, unless it is there; where another process is at it, wait for that.
+
+    Args:
+        profile: whose parameters.
+        names: chapters.
+        key: of the training.
+        budget: seconds, after which the next call goes on.
 
     Raises:
         ParameterError: no chapter has a training of that key.
@@ -206,8 +211,10 @@ def work_on(profile: str, names: Sequence[str], key: str) -> None:
         for job in plan(name, profile)[0]:
             if job.key == key:
                 print(f"{_label([job])}: begins, or is awaited", flush=True)
-                store(pick_device("auto")).get_many([(job.recipe, job.seed)], weights=job.weights, scores=job.scores)
-                print(f"{_label([job])}: is there", flush=True)
+                kept, pair = store(pick_device("auto")), (job.recipe, job.seed)
+                with _time_limit(budget):
+                    kept.get_many([pair], weights=job.weights, scores=job.scores)
+                    print(f"{_label([job])}: is there", flush=True)
                 return
     raise ParameterError(
         f"No chapter has a training {key} at profile {profile}; trainings NAME lists those of a chapter."
@@ -243,14 +250,18 @@ def _train(group: Sequence[Status]) -> tuple[set[str], list[str]]:
 
 @contextmanager
 def _time_limit(seconds: float | None):
+    """End what is inside after so many seconds, and say so."""
+
     def end(*_):
         raise TimeUp
 
     before = signal.signal(signal.SIGALRM, end) if seconds else None
-    if seconds:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
+        if seconds:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
         yield
+    except TimeUp:
+        print("The time is up; the next call goes on from the last epochs saved.", flush=True)
     finally:
         if seconds:
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -74,6 +74,10 @@ def run(
         raise ParameterError("The parameter profile is set by --profile, not by -p.")
     # `profile` itself is a parameter, so that the page can say what it was run at
     values = params.for_profile(name, profile, {**overrides, "profile": profile})
+    if (device := values.get("device", "auto")) not in ("auto", "cpu"):
+        from cifar_utils.device import pick_device  # here: it needs PyTorch
+
+        pick_device(device)  # refuses one that this machine lacks before a kernel is started
     usual = versions.parameters(name, profile)
     folder = run_dir(profile, {key: values[key] for key in overrides if values[key] != usual[key]})
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,6 +94,8 @@ def run(
 
             if missing := before_running(name, profile, values):
                 print(f"{name}: {missing}", flush=True)
+            if unused := kernels.unused_gpu():
+                print(f"{name}: {unused}", file=sys.stderr, flush=True)
         _execute(name, values, folder, threads)
     return target
 

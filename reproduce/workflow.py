@@ -111,13 +111,34 @@ def data_status(names: list[str]) -> list[str]:
     return [f"{state.sentence} Needed by {', '.join(who)}." for state, who in _needed(chosen(names))]
 
 
+def fetch_data(names: list[str]) -> list[str]:
+    """Fetch what is missing and has an address, for jobs without network; return what `data_status` does."""
+    for state, _ in _needed(chosen(names)):
+        if state.state == "to fetch":
+            sources.locate_one_of(state.name)
+    return data_status(names)
+
+
 def missing_by_hand(names: list[str]) -> list[str]:
     """Return a line for every data set that must be got by hand before these notebooks can run on real data."""
     return [
         f"{state.sentence} Until then these fail, and the rest is made: {', '.join(who)}."
-        for state, who in _needed(names)
-        if state.state == "by hand"
+        for state, who in _by_hand(names)
     ]
+
+
+def refuse_without_data(name: str) -> None:
+    """Do nothing if a notebook's real data is here or can be fetched.
+
+    Raises:
+        RunError: a data set must be got by hand.
+    """
+    for state, _ in _by_hand([name]):
+        raise RunError(f"{name} cannot run on real data: {state.sentence}")
+
+
+def _by_hand(names: list[str]) -> list[tuple[sources.Status, list[str]]]:
+    return [(state, who) for state, who in _needed(names) if state.state == "by hand"]
 
 
 def _needed(names: list[str]) -> list[tuple[sources.Status, list[str]]]:

@@ -15,7 +15,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrix: Tensor, rounds: int = 3) -> Tensor:
-    """Return a matrix (R, C) with the singular vectors of `matrix` and singular values near 1, most from 0.5 to 1.5."""
+    """Return a matrix (R, C) of the singular vectors of `matrix` and singular values near 1: most from 0.5 to 1.5."""
     a, b, c = QUINTIC
     x = matrix / (matrix.norm() + 1e-7)
     if tall := x.shape[0] > x.shape[1]:
