@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 
@@ -42,6 +44,27 @@ def test_a_step_is_as_long_along_every_direction(shape):
     assert (u.T @ found @ vh.T - torch.diag(lengths)).abs().max() < 1e-4  # the directions are the matrix's own
 
 
+def test_a_step_goes_down_the_gradient_in_filters_matrices_and_vectors():
+    net = FastNet(10, (8, 8, 8))
+    g = torch.Generator().manual_seed(0)
+    optimizer = Muon(net.parameters(), lr=0.1, matrix_lr=2.0, bias_lr=3.0, momentum=0.6, other_momentum=0.85)
+    assert {group["kind"] for group in optimizer.param_groups} == {"filters", "matrices", "vectors"}
+    with torch.no_grad():
+        for p in net.parameters():
+            p.grad = torch.randn(p.shape, generator=g)
+            if p.dim() == 4:  # so that no step is needed to the norm that is kept
+                p.mul_(len(p) ** 0.5 / p.norm())
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer.step()
+    for p, old in zip(net.parameters(), before, strict=True):
+        moved = p.detach() - old
+        assert (moved * p.grad).sum() < 0
+        rate = {4: 0.1, 2: 2.0, 1: 3.0}[p.dim()]
+        # Nesterov's momentum: 1 + 0.85 times in the first step; a filter's step is as long whatever its gradient is
+        wanted = orthogonalise(p.grad.flatten(1)).view_as(p) if p.dim() == 4 else 1.85 * p.grad
+        torch.testing.assert_close(moved, -rate * wanted, atol=1e-4, rtol=1e-4)
+
+
 def test_filters_keep_their_norm_and_matrices_decay():
     net = FastNet(10, (8, 8, 8))
     optimizer = Muon(net.parameters(), lr=0.1, matrix_lr=1.0, bias_lr=1.0, weight_decay=0.5)
@@ -80,15 +103,24 @@ def test_two_passes_show_each_image_once_from_each_side():
     assert 5 < sum(seen[0].values()) < 35
 
 
-def test_what_is_shifted_in_is_the_mirrored_border():
-    x = torch.arange(32, dtype=torch.uint8).view(1, 1, 1, 32).expand(8, 3, 32, 32).contiguous()
-    batches = AlternatingBatches(Split(x, torch.zeros(8, dtype=torch.int64)), 8, shift=2, seed=0)
+@pytest.mark.parametrize("shift", [0, 2])
+def test_images_move_by_every_shift_alike_and_what_comes_in_is_the_mirrored_border(shift):
+    x = torch.zeros(1000, 3, 32, 32, dtype=torch.uint8)
+    x[:, 0], x[:, 1] = torch.arange(32), torch.arange(32)[:, None]  # a pixel says its column and its row
+    batches = AlternatingBatches(Split(x, torch.zeros(1000, dtype=torch.int64)), 1000, shift=shift, seed=0)
     [(shown, _)] = list(batches)
-    rows = (shown[:, 0, 16] * 255).round().long()
-    for row in rows:
-        row = row if row[5] < row[6] else row.flip(0)
-        k = int(row[16]) - 16
-        assert row.tolist() == [abs(i) if i < 32 else 62 - i for i in range(k, 32 + k)]
+    shown = (shown * 255).round().long()
+    seen = Counter()
+    for columns, rows in zip(shown[:, 0, 16], shown[:, 1, :, 16], strict=True):
+        columns = columns if columns[5] < columns[6] else columns.flip(0)
+        places = int(columns[16]) - 16, int(rows[16]) - 16
+        for line, k in zip((columns, rows), places, strict=True):
+            assert line.tolist() == [abs(i) if i < 32 else 62 - i for i in range(k, 32 + k)]
+        seen[places] += 1
+    every = range(-shift, shift + 1)
+    assert set(seen) == {(across, down) for across in every for down in every}
+    # five standard deviations
+    assert all(abs(count - 1000 / len(seen)) <= 5 * (1000 / len(seen)) ** 0.5 for count in seen.values())
 
 
 def test_first_passes_are_smaller_and_a_restored_one_goes_on():
@@ -175,6 +207,7 @@ def test_a_recipe_of_these_parts_trains_and_the_same_seed_trains_alike():
     assert whole.history.epochs == 3
     assert whole.history.lr[0] == pytest.approx(0.24 * (1 - 0.9 * (2 - 1.2) / (6 - 1.2)), rel=1e-5)
     assert whole.model[0].weight.abs().sum() > 0
+    assert whole.history.train_loss[-1] < whole.history.train_loss[0]
 
     again = train(RECIPE, 0, torch.device("cpu"))
     assert again.history.train_loss == whole.history.train_loss

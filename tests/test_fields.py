@@ -95,16 +95,23 @@ def test_sensitivity_of_one_filter_is_its_absolute_weight():
     assert torch.allclose(found, expected / expected.max(), atol=1e-6)
 
 
+def on_two_pixels(weights: list[list[list[float]]], images: int) -> list[float]:
+    """Return the sensitivity of units with these weights (units, channels, two pixels) to each of two pixels."""
+    weight = torch.tensor(weights)
+    layer = nn.Linear(weight[0].numel(), len(weight), bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(weight.flatten(1))
+    return sensitivity(nn.Sequential(nn.Flatten(), layer), 1, torch.randn(images, 2, 1, 2))[0].tolist()
+
+
 def test_sensitivity_adds_channels_by_squares():
-    torch.manual_seed(0)
-    layer = nn.Conv2d(2, 50, 1, bias=False)
-    found = sensitivity(nn.Sequential(layer, nn.Upsample(scale_factor=1)), 1, torch.randn(4000, 2, 1, 3))
-    assert found.tolist() == [[0, 1, 0]]
-    x = torch.zeros(4000, 2, 1, 1)
-    signs = torch.randint(2, (4000, 50, 1, 1), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
-    x.requires_grad_(True)
-    (layer(x) * signs).sum().backward()
-    assert x.grad.square().sum(1).mean().item() == pytest.approx(layer.weight.square().sum().item(), rel=0.1)
+    assert on_two_pixels([[[3, 10], [-4, 0]]], 5) == pytest.approx([0.5, 1])  # √(3² + 4²) and 10
+
+
+def test_sensitivity_adds_units_by_squares_whatever_their_signs():
+    # sums of squares are 50 and 200; the first pixel's gradients cancel where all units have one sign
+    units = [[[3, 10], [4, 0]], [[-3, 0], [-4, 10]]]
+    assert on_two_pixels(units, 4000) == pytest.approx([0.5, 1], rel=0.05)
 
 
 def test_width_that_holds_a_share():

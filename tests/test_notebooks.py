@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from cifar_utils.paths import chapters, notebook_path, root
+from cifar_utils.paths import chapters, notebook_path, root, toc_files
 from reproduce import freshness, params, versions
 from reproduce.ledger import Measurement, load_claims
 from reproduce.record import record_of
@@ -74,7 +74,7 @@ def test_outputs_are_stored_only_where_nbval_compares_them(cells):
 
 def test_every_figure_has_caption_name_and_alternative_text(cells):
     for cell in cells:
-        if cell["cell_type"] == "code" and re.search(r"^plots\.show\(", source(cell), re.MULTILINE):
+        if cell["cell_type"] == "code" and re.search(r"^\s*plots\.show\(", source(cell), re.MULTILINE):
             shown = cell["metadata"].get("mystnb", {})
             assert shown.get("figure", {}).get("caption") and shown["figure"].get("name"), source(cell)[:200]
             assert len(shown.get("image", {}).get("alt", "")) > 40, source(cell)[:200]
@@ -151,9 +151,33 @@ def test_published_chapter_has_the_present_text_or_says_that_it_is_of_an_earlier
         assert [s for s in shown if fetched not in s] == [source(c) for c in now["cells"]], "publish --text"
 
 
+def order(toc) -> list[str]:
+    """Return the chapters in the order in which a table of contents lists them."""
+    return [file.removeprefix("chapters/") for file in toc_files(toc) if file.startswith("chapters/")]
+
+
+def is_text(path) -> bool:
+    return path.suffix in {".py", ".j2", ".html", ".js", ".css", ".md", ".yml", ".toml"}
+
+
 def test_order_of_the_book_is_in_the_toc_alone():
     toc = yaml.safe_load((root() / "_toc.yml").read_text())
     assert toc["format"] == "jb-book" and toc["root"] == "index"
+    assert sorted(order(toc)) == sorted(p.stem for p in (root() / "notebooks").glob("*.ipynb"))  # each once
+    code = [p for folder in ("cifar_utils", "reproduce") for p in (root() / folder).rglob("*") if is_text(p)]
+    assert len(code) > 100
+    for path in (*code, root() / "Makefile", root() / "Snakefile", root() / "_config.yml"):
+        named = [name for name in NAMES if name in path.read_text(encoding="utf-8")]
+        assert len(named) < 2, f"{path} names {named}"  # one is an example
+
+
+@pytest.mark.parametrize("page", sorted((root() / "book" / "reports").glob("*.md")), ids=lambda p: p.stem)
+def test_a_reports_page_introduces_its_chapters_in_the_order_of_the_toc(page):
+    introduced = re.findall(r"^ +notebook: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    of_report = [
+        name for name in order(yaml.safe_load((root() / "_toc.yml").read_text())) if name.startswith(f"{page.stem}_")
+    ]
+    assert introduced == of_report and introduced
 
 
 def test_no_source_holds_the_cell_that_publishing_adds_for_colab(cells):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from stand_ins import change, server
 from torch import nn
+from torch.nn import functional as F
 
 from cifar_utils.errors import DataError, ParameterError
 from cifar_utils.files import sources
@@ -27,7 +28,9 @@ def test_prepare_gives_what_the_networks_were_trained_on(images):
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (pretrained.IMAGENET_MEAN, pretrained.IMAGENET_STD))
     assert torch.allclose(x[0], (images[0] / 255 - mean) / std, atol=1e-5)
     assert torch.allclose(pretrained.prepare(images, 32, "unit") * 255, pretrained.prepare(images, 32, "bytes"))
-    assert pretrained.prepare(images, 64).shape == (6, 3, 64, 64)
+    enlarged = F.interpolate(images.float(), size=(64, 64), mode="bilinear", align_corners=False)
+    assert torch.allclose(pretrained.prepare(images, 64, "bytes"), enlarged, atol=1e-4)
+    assert torch.allclose(pretrained.prepare(images, 64), (enlarged / 255 - mean) / std, atol=1e-5)
 
 
 def test_prepare_refuses_floats_and_unknown_scales(images):

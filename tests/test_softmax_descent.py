@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -15,16 +16,17 @@ def examples(n=40, features=6, classes=3):
     return torch.randn(n, features, generator=g, dtype=torch.float64) + F.one_hot(y, features), y
 
 
-def test_one_step_on_all_examples_is_the_gradient_of_the_summed_loss():
+@pytest.mark.parametrize("summed", [True, False])
+def test_a_step_on_all_examples_is_the_gradient_of_the_loss_and_its_penalty(summed):
     train = examples()
-    how = dict(batch=40, lr=0.01, l2=0.1, seed=3, every=1)
-    before = descend_softmax(train, {}, iterations=0, **how)
-    after = descend_softmax(train, {}, iterations=1, clip=None, **how)
+    how = dict(batch=40, lr=0.01, l2=0.1, seed=3, every=1, clip=None, summed=summed)
+    before, after = (descend_softmax(train, {}, iterations=n, **how) for n in (1, 2))  # biases begin at zero
     W, b = before.W.clone().requires_grad_(), before.b.clone().requires_grad_()
-    scores = train[0] @ W + b
-    F.cross_entropy(scores, train[1], reduction="sum").backward()
-    step = (before.W - after.W) / 0.01 - 0.1 * before.W
-    assert torch.allclose(step, W.grad) and torch.allclose((before.b - after.b) / 0.01, b.grad / 40)
+    loss = F.cross_entropy(train[0] @ W + b, train[1])
+    penalty = 0.1 / 2 * (W.square().sum() + b.square().sum())
+    (dW,) = torch.autograd.grad((40 if summed else 1) * loss + penalty, W, retain_graph=True)
+    (db,) = torch.autograd.grad(loss + penalty, b)
+    assert torch.allclose((before.W - after.W) / 0.01, dW) and torch.allclose((before.b - after.b) / 0.01, db)
 
 
 def test_every_step_of_a_sum_has_the_length_of_the_clip():

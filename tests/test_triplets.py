@@ -106,6 +106,19 @@ def test_triplets_continue_from_a_saved_state_and_crop_and_flip(shapes):
     assert not torch.equal(next(iter(make()))[0], expected)
 
 
+def test_triplets_are_cropped_and_mirrored(shapes):
+    first = lambda **options: next(iter(TripletBatches(shapes.train, 50, seed=3, **options)))[0]  # noqa: E731
+    plain = first()
+    padded = F.pad(plain, [4] * 4)
+    windows = [padded[..., i : i + 32, j : j + 32] for i in range(9) for j in range(9)]
+    places = torch.stack([(window == first(crop=4)).flatten(1).all(1) for window in windows])
+    assert places.any(0).all()  # each shows a window of its own image
+    assert places.any(1).sum() > 50  # and with 150 images most of the 81 places occur
+    flipped = first(flip=True)
+    as_it_is, mirrored = ((flipped == each).flatten(1).all(1) for each in (plain, plain.flip(3)))
+    assert (as_it_is | mirrored).all() and 0.3 < mirrored.float().mean() < 0.7
+
+
 def test_fixed_triplets_are_the_same_in_every_pass(shapes):
     fixed = FixedTriplets(shapes.val, training_batches(shapes.train, 10), 150, seed=2)
     one, two = (torch.cat([x[: len(y)] for x, y in fixed]) for _ in range(2))

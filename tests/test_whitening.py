@@ -120,6 +120,17 @@ def test_images_of_one_colour_give_no_nan():
         assert fit(images())(plain).x.isfinite().all()
 
 
+def test_contrast_normalisation_gives_every_image_mean_zero_and_deviation_one():
+    contrasts = torch.tensor([1, 0.3, 0.02]).view(3, 1, 1, 1)
+    x = 0.4 + contrasts * (torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(0)) - 0.5)
+    y = torch.zeros(3, dtype=torch.int64)
+    found = ContrastNormalise()(Split(x, y)).x
+    torch.testing.assert_close(found.mean((1, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.std((1, 2, 3), correction=0), torch.ones(3), atol=1e-4, rtol=0)
+    floored = ContrastNormalise(floor=1.0)(Split(x, y)).x  # no image varies so much
+    torch.testing.assert_close(floored, x - x.mean((1, 2, 3), keepdim=True))
+
+
 def test_contrast_normalisation_ignores_brightness_and_contrast():
     x = torch.rand(4, 3, 4, 4)
     y = torch.zeros(4, dtype=torch.int64)
