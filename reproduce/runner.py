@@ -94,7 +94,7 @@ def run(
 
             if missing := before_running(name, profile, values):
                 print(f"{name}: {missing}", flush=True)
-            if unused := kernels.unused_gpu():
+            if values.get("device") == "auto" and (unused := kernels.unused_gpu()):
                 print(f"{name}: {unused}", file=sys.stderr, flush=True)
         _execute(name, values, folder, threads)
     return target

@@ -115,7 +115,8 @@ def fetch_data(names: list[str]) -> list[str]:
     """Fetch what is missing and has an address, for jobs without network; return what `data_status` does."""
     for state, _ in _needed(chosen(names)):
         if state.state == "to fetch":
-            sources.locate_one_of(state.name)
+            locate = sources.locate_one_of if state.name in sources.SERVES else sources.locate
+            locate(state.name)
     return data_status(names)
 
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from cifar_utils.files import sources
 from cifar_utils.paths import chapters
-from reproduce import kernels
+from reproduce import kernels, workflow
 from reproduce.__main__ import main
 
 NAME = "a1_q1_softmax_regression"
@@ -67,3 +68,16 @@ def test_a_gpu_that_a_job_was_given_and_pytorch_cannot_use_is_said(monkeypatch):
     assert kernels.unused_gpu() == ""
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")
     assert kernels.unused_gpu().startswith("SLURM_JOB_GPUS names a GPU")
+
+
+def test_data_is_fetched_before_jobs_without_network_begin_and_what_must_be_got_by_hand_is_told(monkeypatch, capsys):
+    weights = next(iter(sources.SERVES))
+    states = {"mnist": "to fetch", weights: "to fetch", "cifar10": "here", "ocr": "by hand"}
+    needed = [(sources.Status(name, state, f"{name} is {state}."), ["one"]) for name, state in states.items()]
+    monkeypatch.setattr(workflow, "_needed", lambda names: needed)
+    fetched = []
+    for name in ("locate", "locate_one_of"):
+        monkeypatch.setattr(sources, name, lambda what, how=name: fetched.append((how, what)))
+    assert main(["data", "--fetch", NAME]) == 0
+    assert fetched == [("locate", "mnist"), ("locate_one_of", weights)]
+    assert "ocr is by hand. Needed by one." in capsys.readouterr().out.splitlines()
