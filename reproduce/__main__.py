@@ -119,8 +119,11 @@ def _trainings(args) -> int | None:
             print(f"{left} training{'s' * (left > 1)} left." if left else "All are there.")
     else:
         names = [verb, *rest] if args.what and verb != "list" else rest
-        for line in queue.listing(args.profile, names or chapters()):
-            print(line)
+        one = len(names) == 1
+        for line in (
+            queue.listing_of(args.profile, *names) if one else queue.listing(args.profile, names or chapters())
+        ):
+            print(line, flush=True)
     return None
 
 

@@ -21,7 +21,7 @@ from cifar_utils.train.records import is_current
 
 from . import recipes
 from .ledger import load_claims
-from .speeds import COUNTING, COUNTING_ONE, Speeds
+from .speeds import Speeds
 from .trainings import Job, find_all, know_own_parts, plan, store
 
 #: Seconds from which on a training is a job of its own for Snakemake; shorter ones are left to the notebook.
@@ -85,29 +85,53 @@ def in_order(profile: str, names: Sequence[str]) -> list[Status]:
     return ordered
 
 
-def listing(profile: str, names: Sequence[str]) -> list[str]:
-    """Return a line for every training of some chapters: whether it is there, and how long it takes here."""
-    total, several, lines = 0.0, len(names) > 1, []
-    speeds = Speeds(store(pick_device("auto")), COUNTING if several else COUNTING_ONE)
+def listing(profile: str, names: Sequence[str]) -> Iterator[str]:
+    """Yield what each of some chapters has and needs here, and the time of all."""
+    total, speeds = 0.0, Speeds(store(pick_device("auto")))
     for name in names:
         jobs, waits = plan(name, profile)
         each = states(jobs, speeds)
-        there, left = sum(s.state == "there" for s in each), sum(s.seconds for s in each)
-        total += left
-        guesses = sum(s.state != "there" and speeds.is_guess(s.job.recipe) for s in each)
+        total += sum(status.seconds for status in each)
         if jobs:
-            more = "; others depend on what comes out" if waits else ""
-            sure = f" (a guess for {guesses} of them; asked again, fewer)" if guesses else ""
-            lines.append(f"{name}: {there} of {len(each)} there, the rest about {recipes.duration(left)}{sure}{more}")
-        elif not several:
-            lines.append(f"{name} trains nothing that is kept in the store.")
-        if not several:
-            lines += [
-                f"    {s.job.key}  {s.state:10} {s.seconds:6.0f} s  {s.job.arm}, seed {s.job.seed}" for s in each
-            ]
-    if several:
-        lines.append(f"All together about {recipes.duration(total)} on this machine at profile {profile}.")
-    return lines
+            yield f"{name}: {_told(each, speeds, 'asked again, fewer')}{_WAITS if waits else ''}"
+    yield f"All together about {recipes.duration(total)} on this machine at profile {profile}."
+
+
+def listing_of(profile: str, name: str) -> Iterator[str]:
+    """Yield every training of a chapter: whether it is there, and how long it takes here.
+
+    Whoever asks has these lines at once, by what speeds are known; where not all are, a last line follows once a few
+    steps have been made.
+    """
+    jobs, waits = plan(name, profile)
+    if not jobs:
+        yield f"{name} trains nothing that is kept in the store."
+        return
+    kept = store(pick_device("auto"))
+    speeds = Speeds(kept, at_once=True)
+    each = states(jobs, speeds)
+    yield f"{name}: {_told(each, speeds, 'a few steps of them tell, below')}{_WAITS if waits else ''}"
+    for s in each:
+        yield f"    {s.job.key}  {s.state:10} {s.seconds:6.0f} s  {s.job.arm}, seed {s.job.seed}"
+    if _guesses(each, speeds):
+        speeds = Speeds(kept)
+        yield f"After a few steps: {_told(states(jobs, speeds), speeds, 'asked again, fewer')}"
+
+
+#: What is said of a chapter not all of whose trainings are known before others have ended.
+_WAITS = "; others depend on what comes out"
+
+
+def _told(each: Sequence[Status], speeds: Speeds, of_guesses: str) -> str:
+    """Return how many of a chapter's trainings are there, and how long the others take; and something of guesses."""
+    there, left = sum(s.state == "there" for s in each), sum(s.seconds for s in each)
+    guesses = _guesses(each, speeds)
+    sure = f" (a guess for {guesses} of them; {of_guesses})" if guesses else ""
+    return f"{there} of {len(each)} there, the rest about {recipes.duration(left)}{sure}"
+
+
+def _guesses(each: Iterable[Status], speeds: Speeds) -> int:
+    return sum(s.state != "there" and speeds.is_guess(s.job.recipe) for s in each)
 
 
 def before_running(name: str, profile: str, own: dict | None = None) -> str:

@@ -21,16 +21,9 @@ from cifar_utils.train.foresight import operations_of_step, steps
 from cifar_utils.train.recipe import Recipe
 from cifar_utils.train.store import Store
 
-#: Seconds that the measurement of speeds may take in all, without loading and compiling; what is left is estimated
-#: from what was measured.
-MEASURING = 1.0
-
-#: Seconds that counting operations may take in all; one count is 50 ms, the first 1.7 s for what it imports. All of
-#: the book's take less: to guess instead would tell other times at every call.
-COUNTING = 60.0
-
-#: The same where a person waits for a line; what was counted is kept for the next time.
-COUNTING_ONE = 2.0
+#: Seconds that the measurement of speeds may take in all, with what it loads and compiles; what is left is estimated
+#: from what is known.
+MEASURING = 3.0
 
 #: Seconds of a step from which on its operations tell enough: to wait for a few would take too long.
 SLOW = 0.3
@@ -43,16 +36,18 @@ COUNTS = "operations"
 class Speeds:
     """How long a step of a recipe takes on this machine.
 
-    Known from finished trainings; else from the operations that it needs, at the rate of those; where these say that
-    a few steps are soon done, measured on them.
+    Known from finished trainings on this machine; else from the operations that it needs, at the rate of those;
+    where these say that a few steps are soon done, measured on them. Operations are those of a finished training on
+    any machine, or are counted.
 
     Args:
         kept: the store whose trainings tell.
-        counting: seconds that counting operations may take.
+        at_once: whether nothing is counted or measured, either of which takes 2 seconds for what it imports.
+            Otherwise all are counted, 50 ms each: to guess instead would tell other times at every call.
     """
 
-    def __init__(self, kept: Store, counting: float = COUNTING):
-        self.store, self.left, self.left_to_count = kept, MEASURING, counting
+    def __init__(self, kept: Store, at_once: bool = False):
+        self.store, self.counts_new, self.left = kept, not at_once, 0.0 if at_once else MEASURING
         self.machine = environment.machine(kept.device)
         self.path = kept.root / "speeds.json"
         told: dict[str, dict[str, float]] = {}
@@ -63,10 +58,15 @@ class Speeds:
         self.guessed: set[str] = set()
         self._rates: dict[str, list[tuple[float, float]]] = {}  # of a step: operations, and of them a second
         for head in kept.heads():
-            if head.machine == self.machine and head.iterations >= 20:
-                self.known[self._shape(head.recipe)] = head.seconds / head.iterations
-                if head.operations and head.seconds:  # some loops count none
-                    step, rate = head.operations / head.iterations, head.operations / head.seconds
+            if head.iterations < 20:
+                continue
+            shape, step = self._shape(head.recipe), head.operations / head.iterations
+            if step:  # some loops count none
+                self.counts.setdefault(shape, step)
+            if head.machine == self.machine:
+                self.known[shape] = head.seconds / head.iterations
+                if step and head.seconds:
+                    rate = head.operations / head.seconds
                     self._rates.setdefault(head.recipe["model"]["part"], []).append((step, rate))
 
     def is_guess(self, recipe: Recipe) -> bool:
@@ -85,18 +85,18 @@ class Speeds:
 
     def _found(self, recipe: Recipe, shape: str) -> float:
         if shape not in self.counts:
-            if self.left_to_count <= 0:
+            if not self.counts_new:
                 return self._guessed(recipe)
-            began = time.perf_counter()
             self.counts[shape] = operations_of_step(recipe) or 0.0
-            self.left_to_count -= time.perf_counter() - began
             self._keep(COUNTS, shape, self.counts[shape])
         count = self.counts[shape]
         step = count / self._rate(recipe, count) if count else 0.0
         if step < SLOW:  # such a step is more than its operations
             if self.left <= 0:
-                return self._guessed(recipe)
+                return self._guessed(recipe, count)
+            began = time.perf_counter()
             step = self._measured(recipe)
+            self.left -= time.perf_counter() - began
             self._keep(self.machine, shape, step)  # counted ones are told better as trainings finish
         return step
 
@@ -133,12 +133,16 @@ class Speeds:
         more = min(4, steps(short))  # some schedules end with the training
         if time.perf_counter() - began < SLOW and more > 1:  # what happens once, at the start, does not count
             step = max(seconds(more) - step, 1e-6) / (more - 1)
-        self.left -= time.perf_counter() - began
         return step * recipe.batch / short.batch
 
-    def _guessed(self, recipe: Recipe) -> float:
-        """Return the middle one of the known speeds by image, of the same kind of network where there are any."""
+    def _guessed(self, recipe: Recipe, count: float = 0.0) -> float:
+        """Return the time of a step's operations at a known rate of the same kind of network.
+
+        Else the middle one of the known speeds by image, of the same kind of network where there are any.
+        """
         self.guessed.add(self._shape(recipe.canonical()))
+        if count and recipe.model.name in self._rates:  # of others, small networks would seem as fast as large ones
+            return count / self._rate(recipe, count)
         known = [(json.loads(shape), seconds) for shape, seconds in self.known.items()]
         alike = [pair for pair in known if pair[0]["model"]["part"] == recipe.model.name]
         return recipe.batch * median([v / shape.get("batch", 128) for shape, v in alike or known] or [1e-3])

@@ -76,6 +76,24 @@ def test_a_slow_step_is_counted_even_when_no_time_to_measure_is_left(kept, monke
     assert known.seconds(TANH) == pytest.approx(steps(TANH))
 
 
+def test_operations_are_those_of_a_training_on_any_machine(kept, monkeypatch):
+    training = kept.get(TANH.but(epochs=8), 0)
+    known = speeds.Speeds(kept)
+    a_step = training.record["operations"] / training.record["history"]["iterations"]
+    monkeypatch.setattr("cifar_utils.environment.machine", lambda device: "another")
+    monkeypatch.setattr(speeds, "operations_of_step", lambda recipe: pytest.fail("counted though it is known"))
+    elsewhere, shape = speeds.Speeds(kept), known._shape(TANH.canonical())
+    assert shape in known.known and shape not in elsewhere.known and elsewhere.counts[shape] == a_step
+    assert elsewhere.seconds(TANH) > 0
+
+
+def test_a_guess_goes_by_operations_at_a_rate_of_the_same_network(kept, monkeypatch):
+    monkeypatch.setattr(speeds, "MEASURING", 0.0)
+    known = speeds.Speeds(kept)
+    known._rates = {"tanh": [(operations_of_step(TANH), 1e9)]}
+    assert known.seconds(TANH) == pytest.approx(operations_of_step(TANH) / 1e9 * steps(TANH)) and known.is_guess(TANH)
+
+
 def test_smaller_images_in_the_first_epochs_are_counted(kept):
     recipe = rungs.fast_network(3, widths=(4, 8, 8), batch=32, sides=(24,)).but(sample=True)
     sides = lambda *pixels: recipe.but(draw=recipe.draw.but(sides=pixels))  # noqa: E731

@@ -224,8 +224,10 @@ def test_the_list_says_what_is_there_and_how_long_the_rest_takes(project, capsys
     main([*RUN, "--key", keys[0]])
     capsys.readouterr()
     assert main(["trainings", NAME, "--profile", "smoke"]) == 0
-    first, *each = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(rf"{NAME}: 1 of 3 there, the rest about \d+ (s|min)", first)
+    first, *each, last = capsys.readouterr().out.splitlines()
+    guess = r"\(a guess for 2 of them; a few steps of them tell, below\)"
+    assert re.fullmatch(rf"{NAME}: 1 of 3 there, the rest about \d+ (s|min) {guess}", first)
+    assert re.fullmatch(r"After a few steps: 1 of 3 there, the rest about \d+ (s|min)", last)
     assert [line.split()[:2] for line in each] == [
         [keys[0], "there"], [keys[1], "missing"], [keys[2], "missing"]
     ] and each[2].endswith("16 units, seed 3")  # fmt: skip
@@ -233,6 +235,18 @@ def test_the_list_says_what_is_there_and_how_long_the_rest_takes(project, capsys
     assert capsys.readouterr().out == "a1_q2_other trains nothing that is kept in the store.\n"
     assert main(["trainings", "--profile", "smoke"]) == 0
     assert re.search(r"All together about \d+ (s|min) on this machine at profile smoke\.$", capsys.readouterr().out)
+
+
+def test_a_chapters_lines_come_before_anything_is_counted_or_measured(project, monkeypatch):
+    project()
+    waited = lambda *a, **k: pytest.fail("a person waits for this")  # noqa: E731
+    told = queue.listing_of("smoke", NAME)
+    with monkeypatch.context() as nothing:
+        nothing.setattr(speeds_module, "operations_of_step", waited)
+        nothing.setattr(one, "train_many", waited)
+        assert "0 of 3 there" in next(told) and [next(told).split()[1] for _ in range(3)] == ["missing"] * 3
+    assert [line[:18] for line in told] == ["After a few steps:"]
+    assert not any("guess" in line or "After" in line for line in queue.listing_of("smoke", NAME))  # measured before
 
 
 def test_a_speed_is_measured_once_on_a_few_steps(project, monkeypatch):
