@@ -1,7 +1,8 @@
 """Notebooks and a training as jobs of Slurm through the shipped profile: cancelled, requeued, out of time, too late.
 
-Run by `make test-slurm`, on a Slurm that is here, or as root on a private one of a node with two CPUs. What is
-asked: that work goes on from the last epoch, and ends in the very numbers of a run that nobody disturbed.
+Run by `make test-slurm`, on a Slurm that is here, or as root on a private one of a node with two CPUs and what Slurm
+takes for a GPU. What is asked: that work goes on from the last epoch, and ends in the very numbers of a run that
+nobody disturbed; and that a GPU is asked for in each way that the profile names.
 """
 
 import json
@@ -51,7 +52,8 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 ReturnToService=2
 KillWait=5
-NodeName={host} NodeAddr=localhost CPUs=2 RealMemory=8500 State=UNKNOWN
+GresTypes=gpu
+NodeName={host} NodeAddr=localhost CPUs=2 RealMemory=8500 Gres=gpu:a100:1 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -99,6 +101,7 @@ def slurm() -> Iterator[None]:
         (folder / "key").chmod(0o400)
         host = socket.gethostname().split(".")[0]
         (folder / "slurm.conf").write_text(CONF.format(host=host, folder=folder, ports=ports))
+        (folder / "gres.conf").write_text("Name=gpu Type=a100 File=/dev/null\n")
         os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
         # the plugin takes all that is called SLURM_ from srun, which would look in /etc
         (folder / "srun").write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
@@ -114,7 +117,7 @@ def slurm() -> Iterator[None]:
                     running.append(subprocess.Popen(command, stdout=out, stderr=out, cwd=folder))
                 time.sleep(1)
             until(lambda: "idle" in call("sinfo", "-h", "-o", "%T"), 30, "an idle node")
-            said("on a private Slurm, one node with two CPUs, no accounting")
+            said("on a private Slurm, one node with two CPUs and a GPU that is none, no accounting")
             yield
         finally:
             for daemon in reversed(running):
@@ -151,12 +154,19 @@ def copy_project(target: Path) -> Path:
     return target
 
 
-def snakemake(project: Path, log: Path, config: tuple[str, ...], *more: str) -> subprocess.Popen:
+#: How a user asks for no GPU; for a certain one for every notebook, and as `--gres` for every training.
+NO_GPU = ("notebook:gpu=0", "training:gpu=0")
+GPU = ("notebook:gpu=1", "notebook:gpu_model=a100", "training:gpu=0", "training:gres=gpu:1")
+
+
+def snakemake(
+    project: Path, log: Path, config: tuple[str, ...], *more: str, gpu: tuple[str, ...] = NO_GPU
+) -> subprocess.Popen:
     """Start the documented command, with what a user says about his cluster."""
     partition = call("sinfo", "-h", "-o", "%P").split()[0].rstrip("*")
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--config", "profile=smoke", *config,
-               "--set-resources", *(f"{rule}:{what}" for rule in ("notebook", "training")
-                                    for what in (f"slurm_partition={partition}", "gpu=0")), *more]  # fmt: skip
+               "--set-resources", *(f"{rule}:slurm_partition={partition}" for rule in ("notebook", "training")), *gpu,
+               *more]  # fmt: skip
     with log.open("w") as out:
         return subprocess.Popen(command, cwd=project, stdout=out, stderr=out)
 
@@ -179,6 +189,11 @@ class Run:
         lines = call("squeue", "-h", f"--states={states}", "-S", "i", "-o", "%i|%T|%Z|%k").splitlines()
         own = f"{self.project}|{rule or f'rule_notebook_wildcards_smoke_{self.name}'}"
         return {job: now for job, now, where in (line.split("|", 2) for line in lines) if where == own}
+
+    def asked_for(self, rule: str = "") -> set[str]:
+        """Return what its jobs, or those of a training's, ask for besides CPUs and memory."""
+        of = {job: call("scontrol", "show", "job", job) for job in self.jobs(rule=rule)}
+        return {each for told in of.values() for each in re.findall(r"TresPer(?:Job|Node)=(\S+)", told)}
 
     def begun(self) -> int:
         """Return how many of its trainings have saved an epoch."""
@@ -234,12 +249,15 @@ def scenario(folder: Path) -> None:
         stuck.wait(180)
         assert not [j for name in names for j in Run(other, name).jobs("PENDING,RUNNING")], "jobs outlive Ctrl-C"
         said("Ctrl-C cancels the jobs")
-        main_run = snakemake(project, log, (f"only={THIRD}", "own_job=0"))
-        a_training_of_its_own(Run(project, THIRD, keys[THIRD]))
+        third, has_gpu = Run(project, THIRD, keys[THIRD]), "gpu:a100" in call("sinfo", "-h", "-o", "%G")
+        main_run = snakemake(project, log, (f"only={THIRD}", "own_job=0"), gpu=GPU if has_gpu else NO_GPU)
+        a_training_of_its_own(third)
         until(lambda: main_run.poll() is not None, 300, "the end of snakemake")
         assert main_run.returncode == 0, "snakemake failed"
-        assert Run(project, THIRD).results() == wanted[THIRD], f"{THIRD} came to other numbers"
+        assert third.results() == wanted[THIRD], f"{THIRD} came to other numbers"
         said(f"{THIRD} ended in the very numbers of the undisturbed run")
+        if has_gpu:
+            a_gpu_for_each(third)
     except BaseException:
         for path in [log, stuck_log, *(project / ".snakemake" / "slurm_logs").rglob("*.log")]:
             print(f"---- {path.relative_to(folder)}", path.read_text() if path.exists() else "", sep="\n")
@@ -291,6 +309,14 @@ def a_training_of_its_own(run: Run) -> None:
     said(f"training {key} went on where it was, twice, and finished")
     until(run.record.exists, 300, f"the record of {run.name}")
     assert run.done_trainings()[key] == finished, "its notebook trained it again"
+
+
+def a_gpu_for_each(run: Run) -> None:
+    """Look at what the jobs of a notebook and of its trainings asked for, and what they said of it."""
+    assert run.asked_for() == {"gres:gpu:a100:1"}, run.asked_for()
+    of_trainings = [run.asked_for(f"rule_training_wildcards_{key}") for key in run.keys]
+    assert any(of_trainings) and all(asked <= {"gres:gpu:1"} for asked in of_trainings), of_trainings
+    said("its notebook asked for a certain GPU, each of its trainings for any")
 
 
 def out_of_time_and_just_over_it(run: Run) -> None:
