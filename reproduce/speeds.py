@@ -60,11 +60,11 @@ class Speeds:
         for head in kept.heads():
             if head.iterations < 20:
                 continue
-            shape, step = self._shape(head.recipe), head.operations / head.iterations
+            step = head.operations / head.iterations
             if step:  # some loops count none
-                self.counts.setdefault(shape, step)
+                self.counts.setdefault(_counted_as(head.recipe), step)
             if head.machine == self.machine:
-                self.known[shape] = head.seconds / head.iterations
+                self.known[self._shape(head.recipe)] = head.seconds / head.iterations
                 if step and head.seconds:
                     rate = head.operations / head.seconds
                     self._rates.setdefault(head.recipe["model"]["part"], []).append((step, rate))
@@ -84,12 +84,13 @@ class Speeds:
         return self.known[shape] * steps(recipe)
 
     def _found(self, recipe: Recipe, shape: str) -> float:
-        if shape not in self.counts:
+        alike = _counted_as(recipe.canonical())
+        if alike not in self.counts:
             if not self.counts_new:
                 return self._guessed(recipe)
-            self.counts[shape] = operations_of_step(recipe) or 0.0
-            self._keep(COUNTS, shape, self.counts[shape])
-        count = self.counts[shape]
+            self.counts[alike] = operations_of_step(recipe) or 0.0
+            self._keep(COUNTS, alike, self.counts[alike])
+        count = self.counts[alike]
         step = count / self._rate(recipe, count) if count else 0.0
         if step < SLOW:  # such a step is more than its operations
             if self.left <= 0:
@@ -104,14 +105,14 @@ class Speeds:
         """Return operations a second: of trainings of the same kind of network, of any, or half a product's.
 
         Of these the ones count whose steps have about as many operations, for a processor gets more done in large
-        products than in small ones.
+        products than in small ones; none is told by steps of less than a tenth or more than ten times as many.
         """
         every = [pair for pairs in self._rates.values() for pair in pairs]
-        if not (known := self._rates.get(recipe.model.name) or every):
-            return self._of_products / 2
         apart = lambda pair: abs(math.log(pair[0] / count))  # noqa: E731
-        least = min(map(apart, known))
-        return median(pair[1] for pair in known if apart(pair) <= least + math.log(2))
+        for known in (self._rates.get(recipe.model.name, ()), every):
+            if known and (least := min(map(apart, known))) <= math.log(10):
+                return median(pair[1] for pair in known if apart(pair) <= least + math.log(2))
+        return self._of_products / 2
 
     @cached_property
     def _of_products(self) -> float:
@@ -141,7 +142,7 @@ class Speeds:
         Else the middle one of the known speeds by image, of the same kind of network where there are any.
         """
         self.guessed.add(self._shape(recipe.canonical()))
-        if count and recipe.model.name in self._rates:  # of others, small networks would seem as fast as large ones
+        if count and self._rates:
             return count / self._rate(recipe, count)
         known = [(json.loads(shape), seconds) for shape, seconds in self.known.items()]
         alike = [pair for pair in known if pair[0]["model"]["part"] == recipe.model.name]
@@ -161,6 +162,14 @@ class Speeds:
         keep = ("data", "model", "batch", "augment", "prepare", "draw", "loss", "precision", "loop", "sample")
         amp = autocast_dtype(told.get("precision", "auto"), self.store.device)
         return json.dumps({k: told[k] for k in keep if k in told} | {"precision": str(amp)}, sort_keys=True)
+
+
+def _counted_as(told: dict) -> str:
+    """Return what decides the operations of a step, of a recipe in its canonical form, as text."""
+    keep = ("data", "model", "batch", "draw", "loop", "sample")
+    return json.dumps(
+        {k: told[k] for k in keep if k in told} | {"loss": told.get("loss", {}).get("part")}, sort_keys=True
+    )
 
 
 def matrix_product_rate(device: torch.device, size: int = 1024) -> float:
