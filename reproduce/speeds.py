@@ -56,6 +56,7 @@ class Speeds:
         self.known = told.get(self.machine, {})
         self.counts = told.get(COUNTS, {})
         self.guessed: set[str] = set()
+        self._elsewhere: dict[str, float] = {}  # seconds of a step on other machines of the same kind
         self._rates: dict[str, list[tuple[float, float]]] = {}  # of a step: operations, and of them a second
         for head in kept.heads():
             if head.iterations < 20:
@@ -63,7 +64,10 @@ class Speeds:
             step = head.operations / head.iterations
             if step:  # some loops count none
                 self.counts.setdefault(_counted_as(head.recipe), step)
-            if head.machine == self.machine:
+            if head.machine != self.machine:
+                if head.machine.startswith("CPU") == (kept.device.type == "cpu"):
+                    self._elsewhere[self._shape(head.recipe)] = head.seconds / head.iterations
+            else:
                 self.known[self._shape(head.recipe)] = head.seconds / head.iterations
                 if step and head.seconds:
                     rate = head.operations / head.seconds
@@ -137,16 +141,22 @@ class Speeds:
         return step * recipe.batch / short.batch
 
     def _guessed(self, recipe: Recipe, count: float = 0.0) -> float:
-        """Return the time of a step's operations at a known rate of the same kind of network.
+        """Return what a step took on another machine; else the time of its operations at a known rate.
 
-        Else the middle one of the known speeds by image, of the same kind of network where there are any.
+        Else the middle one of the known speeds by image: of the same kind of network here or elsewhere, or of any.
         """
-        self.guessed.add(self._shape(recipe.canonical()))
+        shape = self._shape(recipe.canonical())
+        self.guessed.add(shape)
+        if shape in self._elsewhere:
+            return self._elsewhere[shape]
         if count and self._rates:
             return count / self._rate(recipe, count)
-        known = [(json.loads(shape), seconds) for shape, seconds in self.known.items()]
-        alike = [pair for pair in known if pair[0]["model"]["part"] == recipe.model.name]
-        return recipe.batch * median([v / shape.get("batch", 128) for shape, v in alike or known] or [1e-3])
+        here, anywhere = (
+            [(json.loads(shape), v) for shape, v in each.items()] for each in (self.known, self._elsewhere)
+        )
+        alike = lambda known: [pair for pair in known if pair[0]["model"]["part"] == recipe.model.name]  # noqa: E731
+        known = alike(here) or alike(anywhere) or here or anywhere
+        return recipe.batch * median([v / shape.get("batch", 128) for shape, v in known] or [1e-3])
 
     def _keep(self, group: str, shape: str, value: float) -> None:
         with suppress(OSError, ValueError):

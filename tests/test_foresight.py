@@ -88,6 +88,15 @@ def test_operations_are_those_of_a_training_on_any_machine(kept, monkeypatch):
     assert elsewhere.seconds(TANH) > 0
 
 
+def test_a_guess_goes_by_another_machine_of_the_same_kind(kept, monkeypatch):
+    record = kept.get(TANH.but(epochs=8), 0).record
+    took = record["history"]["seconds"] / record["history"]["iterations"]
+    monkeypatch.setattr("cifar_utils.environment.machine", lambda device: "another")
+    known = speeds.Speeds(kept, at_once=True)
+    assert known.seconds(TANH) == pytest.approx(took * steps(TANH)) and known.is_guess(TANH)
+    assert known.seconds(TANH.but(batch=16)) == pytest.approx(took / TANH.batch * 16 * steps(TANH.but(batch=16)))
+
+
 def test_a_guess_goes_by_operations_at_a_rate_of_the_same_network(kept, monkeypatch):
     monkeypatch.setattr(speeds, "MEASURING", 0.0)
     known = speeds.Speeds(kept)
