@@ -64,14 +64,13 @@ class Speeds:
             step = head.operations / head.iterations
             if step:  # some loops count none
                 self.counts.setdefault(_counted_as(head.recipe), step)
-            if head.machine != self.machine:
-                if head.machine.startswith("CPU") == (kept.device.type == "cpu"):
-                    self._elsewhere[self._shape(head.recipe)] = head.seconds / head.iterations
-            else:
+            if head.machine == self.machine:
                 self.known[self._shape(head.recipe)] = head.seconds / head.iterations
                 if step and head.seconds:
                     rate = head.operations / head.seconds
                     self._rates.setdefault(head.recipe["model"]["part"], []).append((step, rate))
+            elif head.machine and head.machine.startswith("CPU") == (kept.device.type == "cpu"):
+                self._elsewhere[self._shape(head.recipe)] = head.seconds / head.iterations
 
     def is_guess(self, recipe: Recipe) -> bool:
         """Whether the seconds of a recipe are neither counted nor measured, for want of time."""

@@ -213,10 +213,10 @@ def test_the_readme_table_is_rewritten_between_its_markers_and_only_there(tmp_pa
     readme = tmp_path / "README.md"
     readme.write_text("# A\n<!-- summary:begin -->\nold\n<!-- summary:end -->\nB\n<!-- results:begin -->"
                       "\nold\n<!-- results:end -->\n<!-- headlines:begin -->\n"
-                      "<!-- headlines:end -->\nC\n")  # fmt: skip
+                      "<!-- headlines:end -->\n<!-- beyond:begin -->\n<!-- beyond:end -->\nC\n")  # fmt: skip
     scoreboard.update_readme(readme, results)
     once = readme.read_text()
-    assert once.startswith("# A\n<!-- summary:begin -->\n6 claims") and once.endswith("<!-- headlines:end -->\nC\n")
+    assert once.startswith("# A\n<!-- summary:begin -->\n6 claims") and once.endswith("<!-- beyond:end -->\nC\n")
     assert "old" not in once and "≠ differs" in once and f"book/chapters/{NOTEBOOK}.ipynb" in once
     assert "\\| of a report" in once and f"[an accuracy](book/chapters/{NOTEBOOK}.ipynb)" in once
     scoreboard.update_readme(readme, results)

@@ -49,9 +49,10 @@ def test_a_headline_names_a_claim_and_nothing_else(tmp_path):
 
 
 def test_every_report_has_a_headline():
-    edition = Edition()
-    shown = headlines.read(edition.rows, root() / "book" / "headlines.yml")
+    edition, path = Edition(), root() / "book" / "headlines.yml"
+    shown = headlines.read(edition.rows, path)
     assert {each.row.claim.report for each in shown} == {"a1", "a3", "nndl", "rdfia", "hw3"}
+    assert {each.row.claim.report for each in headlines.read(edition.rows, path, literature=True)} == {"beyond"}
 
 
 def test_cost_adds_up_and_a_shared_training_counts_once(tmp_path, monkeypatch):

@@ -83,7 +83,9 @@ def test_a_disk_that_cannot_be_written_to_is_one_sentence(project, monkeypatch, 
     def refuse(path, *_, **__):
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
-    marks = [f"<!-- {name}:{end} -->" for name in ("results", "summary", "headlines") for end in ("begin", "end")]
+    marks = [
+        f"<!-- {name}:{end} -->" for name in ("results", "summary", "headlines", "beyond") for end in ("begin", "end")
+    ]
     (project / "README.md").write_text("".join(marks))
     (project / "results").mkdir()
     chapter = project / "book/chapters/a1_q1_test.ipynb"

@@ -36,8 +36,8 @@ class Headline:
     note: str
 
 
-def read(rows: Iterable[Row], path: Path) -> list[Headline]:
-    """Return the headlines of `book/headlines.yml` in its order.
+def read(rows: Iterable[Row], path: Path, literature: bool = False) -> list[Headline]:
+    """Return the headlines of `book/headlines.yml` in its order: of the students' reports, or of the literature.
 
     Raises:
         LedgerError: one names no claim of the ledger, or has other fields.
@@ -48,7 +48,9 @@ def read(rows: Iterable[Row], path: Path) -> list[Headline]:
             raise LedgerError(f"{path.name}: {entry!r}; expected about and claim.")
         if entry["claim"] not in by_claim:
             raise LedgerError(f"{path.name}: {entry['claim']} is no claim of the ledger.")
-        found.append(_headline(entry["about"], by_claim[entry["claim"]]))
+        row = by_claim[entry["claim"]]
+        if row.claim.is_of_literature == literature:
+            found.append(_headline(entry["about"], row))
     return found
 
 

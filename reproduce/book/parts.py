@@ -97,9 +97,9 @@ def pdf_link(_: Place) -> tuple[str, dict]:
     return "pdf_link.html.j2", {"file": pdf.FILE if os.environ.get(pdf.LINKED) else ""}
 
 
-def headline_numbers(at: Place) -> tuple[str, dict]:
-    """The numbers that each report is remembered by, beside ours."""
-    told = headlines.read(at.edition.rows, root() / "book" / "headlines.yml")
+def headline_numbers(at: Place, of: str = "") -> tuple[str, dict]:
+    """The numbers that each report is remembered by, or those of the literature (`beyond`), beside ours."""
+    told = headlines.read(at.edition.rows, root() / "book" / "headlines.yml", of in LITERATURE)
     return "headlines.html.j2", {"headlines": told, "link": at.link}
 
 

@@ -14,7 +14,7 @@ from cifar_utils.errors import LedgerError, RunError
 from cifar_utils.paths import root
 
 from ..cards import Row, cell
-from ..ledger import load_reports
+from ..ledger import LITERATURE, load_reports
 from ..record import write_text
 from ..verdict import Verdict
 from . import headlines
@@ -144,10 +144,11 @@ def update_readme(path: Path, results: Path) -> None:
     """
     text = path.read_text(encoding="utf-8")
     text = replace_between(text, "results", readme_table(results), path.name)
-    table = of_students(rows(read_records(results)))
-    text = replace_between(text, "summary", sentence(table), path.name)
-    told = headlines.as_markdown(headlines.read(table, root() / "book" / "headlines.yml"))
-    text = replace_between(text, "headlines", told, path.name)
+    table = rows(read_records(results))
+    text = replace_between(text, "summary", sentence(of_students(table)), path.name)
+    for part in ("headlines", "beyond"):
+        told = headlines.read(table, root() / "book" / "headlines.yml", part in LITERATURE)
+        text = replace_between(text, part, headlines.as_markdown(told), path.name)
     write_text(path, text)
 
 
