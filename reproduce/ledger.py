@@ -327,6 +327,11 @@ class Measurement:
         if self.value is not None and not math.isfinite(self.value):
             object.__setattr__(self, "value", None)
 
+    @property
+    def is_one_of_many(self) -> bool:
+        """Whether it is a single seed's, and no exact number, so that nothing tells how far other seeds lie."""
+        return self.n == 1 and self.low is None and bool(self.method)
+
     @classmethod
     def of(
         cls, value: float | Summary | Mapping[float, float | Summary], full_scale: bool = True, note: str = "",

@@ -72,8 +72,8 @@ def judge(claim: Claim, found: Measurement, sample: bool) -> Verdict:
     """Return the verdict that a measurement earns for a claim.
 
     A measured value is `reproduced` when the mean lies within the tolerance and its interval is no wider than that;
-    where only the interval reaches there, or it is wider, it is `not resolved`. Along a curve this holds for every
-    point that the run reached. A direction needs the whole interval on one side.
+    where only the interval reaches there, or it is wider, or one seed alone was run, it is `not resolved`. Along a
+    curve this holds for every point that the run reached. A direction needs the whole interval on one side.
     Derivations and settings are exact: what does not agree is `corrected`. A number that helped to
     choose the setting it is compared with is `fitted`, however well it agrees.
     """
@@ -91,6 +91,8 @@ def judge(claim: Claim, found: Measurement, sample: bool) -> Verdict:
         return Verdict.DIFFERS
     low = found.value if found.low is None else found.low
     high = found.value if found.high is None else found.high
+    if claim.kind == "measured" and found.is_one_of_many:
+        return Verdict.NOT_RESOLVED  # another seed could say something else
     if claim.kind == "measured" and _agrees(claim, found.value):
         wide = claim.comparison == "equal" and claim.tolerance and high - low > 2 * claim.tolerance
         return Verdict.NOT_RESOLVED if wide else Verdict.REPRODUCED

@@ -273,7 +273,7 @@ def test_the_record_is_complete_json_and_lies_in_the_last_output(page):
     assert record["environment"]["commit"] == "0123456789" and record["duration_s"] >= 0
     measured = record["measurements"]["a1.q1.accuracy"]
     assert measured["value"] == 38 and measured["low"] is None and measured["note"] == "one seed"
-    assert measured["verdict"] == "reproduced" and measured["text"] == "38.0 %"
+    assert measured["verdict"] == "not resolved" and measured["text"] == "38.0 %"  # another seed may differ
     assert record["numbers"]["a1.q1.accuracy"] == "38.0 %"
     assert "running …" not in page[-2][1]._repr_html_() and page[-2][0] == "update"
 

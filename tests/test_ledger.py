@@ -428,6 +428,17 @@ def test_measurement_of_numbers_and_summaries():
     assert judge(UP, one, sample=False) == "not resolved"
 
 
+@pytest.mark.parametrize("accuracy", [38.0, 50.0])
+def test_one_seed_of_many_resolves_nothing_where_an_exact_number_does(accuracy):
+    exact = "reproduced" if accuracy == 38 else "differs"
+    assert judge(MEASURED, Measurement.of(accuracy), sample=False) == exact
+    one = Measurement.of(summarise([accuracy]))
+    assert judge(MEASURED, one, sample=False) == "not resolved"
+    curve = replace(MEASURED, value=None, points=((1, 38.0), (2, 38.0)), along="epoch")
+    along = Measurement.of({place: summarise([accuracy]) for place in (1, 2)})
+    assert judge(curve, along, sample=False) == "not resolved"
+
+
 # ---- text --------------------------------------------------------------------------------------
 
 
@@ -487,7 +498,8 @@ ALONG = [
 @pytest.mark.parametrize(("points", "verdict", "text"), ALONG)
 def test_a_curve_is_judged_at_every_point_that_the_run_reached(points, verdict, text):
     curve = claim(**CURVE, unit="%")
-    found = Measurement.of({x: summary(*values) for x, values in points.items()})
+    exact_or = lambda values: summary(*values) if len(values) > 1 else values[0]  # noqa: E731
+    found = Measurement.of({x: exact_or(values) for x, values in points.items()})
     assert judge(curve, found, sample=False) == verdict and judge(curve, found, sample=True) == "sample data"
     assert text in show_found(curve, found)
     as_stored = json.loads(json.dumps(asdict(found)))
