@@ -119,10 +119,9 @@ def _trainings(args) -> int | None:
             print(f"{left} training{'s' * (left > 1)} left." if left else "All are there.")
     else:
         names = [verb, *rest] if args.what and verb != "list" else rest
-        one = len(names) == 1
-        for line in (
-            queue.listing_of(args.profile, *names) if one else queue.listing(args.profile, names or chapters())
-        ):
+        several = len(names) != 1
+        told = queue.listing(args.profile, names or chapters()) if several else queue.listing_of(args.profile, *names)
+        for line in told:
             print(line, flush=True)
     return None
 

@@ -27,6 +27,9 @@ from .trainings import Job, find_all, know_own_parts, plan, store
 #: Seconds from which on a training is a job of its own for Snakemake; shorter ones are left to the notebook.
 OWN_JOB = 30.0
 
+#: What is said of a chapter not all of whose trainings are known before others have ended.
+_WAITS = "; others depend on what comes out"
+
 
 @dataclass(frozen=True)
 class Status:
@@ -116,10 +119,6 @@ def listing_of(profile: str, name: str) -> Iterator[str]:
     if _guesses(each, speeds):
         speeds = Speeds(kept)
         yield f"After a few steps: {_told(states(jobs, speeds), speeds, 'asked again, fewer')}"
-
-
-#: What is said of a chapter not all of whose trainings are known before others have ended.
-_WAITS = "; others depend on what comes out"
 
 
 def _told(each: Sequence[Status], speeds: Speeds, of_guesses: str) -> str:

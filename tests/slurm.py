@@ -312,7 +312,7 @@ def a_training_of_its_own(run: Run) -> None:
 
 
 def a_gpu_for_each(run: Run) -> None:
-    """Look at what the jobs of a notebook and of its trainings asked for, and what they said of it."""
+    """Look at what the jobs of a notebook and of its trainings asked for."""
     assert run.asked_for() == {"gres:gpu:a100:1"}, run.asked_for()
     of_trainings = [run.asked_for(f"rule_training_wildcards_{key}") for key in run.keys]
     assert any(of_trainings) and all(asked <= {"gres:gpu:1"} for asked in of_trainings), of_trainings

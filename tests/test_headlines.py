@@ -1,10 +1,12 @@
 """The headline numbers of the README and the first page, and what the trainings cost."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from cifar_utils.errors import LedgerError
+from cifar_utils.measure.stats import summarise
 from cifar_utils.paths import root
 from cifar_utils.train.records import write_record
 from reproduce.book import cost, headlines
@@ -39,6 +41,13 @@ def test_of_a_curve_the_last_place_that_was_reached_is_told(tmp_path):
     assert headlines.as_markdown([one]).splitlines()[-1] == line
     (one,) = told(tmp_path, [Row(CURVE)])
     assert (one.reported, one.reproduced, one.verdict) == ("80.0 %", "—", Verdict.NOT_RUN)
+
+
+def test_a_single_seed_is_told(tmp_path):
+    value = replace(CURVE, points=(), along="", value=80.0)
+    for found, note in ((Measurement.of(summarise([79.0])), "one run"), (Measurement.of(79.0), "")):
+        (one,) = told(tmp_path, [Row(value, found, judge(value, found, sample=False), "quick")])
+        assert one.note == note
 
 
 def test_a_headline_names_a_claim_and_nothing_else(tmp_path):

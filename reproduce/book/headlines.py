@@ -25,7 +25,8 @@ class Headline:
         reported: what the report says; of a curve, at the last place that ours reached.
         reproduced: what came out here, there.
         verdict: of that number.
-        note: how large our run was where it is smaller than the report's; of a curve, the place.
+        note: how large our run was where it is smaller than the report's, or that it is one of many; of a curve, the
+            place.
     """
 
     about: str
@@ -57,8 +58,9 @@ def read(rows: Iterable[Row], path: Path, literature: bool = False) -> list[Head
 def _headline(about: str, row: Row) -> Headline:
     claim, found = row.claim, row.found
     if not claim.points:
-        small = bool(found) and not found.full_scale
-        return Headline(about, row, row.reported, row.reproduced, row.verdict, "a smaller run" if small else "")
+        small, one = bool(found) and not found.full_scale, bool(found) and found.is_one_of_many
+        note = "a smaller run" if small else "one run" if one else ""
+        return Headline(about, row, row.reported, row.reproduced, row.verdict, note)
     reached = compare(claim, found) if found else []
     if not found or not reached:
         place, value = claim.points[-1]
