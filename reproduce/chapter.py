@@ -135,6 +135,7 @@ class Chapter:
         *,
         weights: bool = False,
         scores: bool = False,
+        measures: Sequence[str] = (),
         show: bool = True,
     ) -> Runs:
         """Return trainings of one recipe or of several by name, for each seed; show what was trained as a table.
@@ -146,15 +147,15 @@ class Chapter:
         Args:
             arms: what to train.
             seeds: a number n for the seeds 0 to n - 1, or the seeds.
-            weights: whether networks and scores are needed, and not only what was measured on the way.
-            scores: whether scores alone are.
+            weights, scores: whether networks and scores, or scores alone, are needed besides what was measured.
+            measures: what is measured on each network, by names of `train.measures`, and kept in its record.
             show: the table.
 
         Raises:
             ParameterError: a recipe names something that is not there.
             RunError: the disk is full.
         """
-        return trainings.for_chapter(self, arms, seeds, weights=weights, scores=scores, show=show)
+        return trainings.for_chapter(self, arms, seeds, trainings.Needs(weights, scores, tuple(measures)), show)
 
     def note_training(self, training: Training) -> None:
         """Note a training, and the data that it was made from, for the record."""

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 from cifar_utils.device import device_name, pick_device
@@ -236,7 +238,7 @@ def work_on(profile: str, names: Sequence[str], key: str, budget: float | None =
                 print(f"{_label([job])}: begins, or is awaited", flush=True)
                 kept, pair = store(pick_device("auto")), (job.recipe, job.seed)
                 with _time_limit(budget):
-                    kept.get_many([pair], weights=job.weights, scores=job.scores)
+                    kept.get_many([pair], **vars(job.needs))
                     print(f"{_label([job])}: is there", flush=True)
                 return
     raise ParameterError(
@@ -257,10 +259,10 @@ def _train(group: Sequence[Status]) -> tuple[set[str], list[str]]:
     label, seconds = _label([status.job for status in group]), sum(status.seconds for status in group)
     print(f"{label}: about {recipes.duration(seconds)}", flush=True)
     pairs = [(status.job.recipe, status.job.seed) for status in group]
-    weights, scores = (any(getattr(status.job, need) for status in group) for need in ("weights", "scores"))
+    needs = reduce(or_, (status.job.needs for status in group))
     try:
         kept = store(pick_device("auto"))
-        found = kept.get_many(pairs, weights=weights, scores=scores, wait=False)
+        found = kept.get_many(pairs, wait=False, **vars(needs))
     except CifarUtilsError as error:
         return set(), [f"{label}: {error}"]
     done = {recipe.key(seed): each for (recipe, seed), each in zip(pairs, found, strict=True) if each}

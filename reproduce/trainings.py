@@ -22,7 +22,7 @@ from cifar_utils.measure.stats import Summary, difference, summarise
 from cifar_utils.paths import chapters, notebook_path, root
 from cifar_utils.train.recipe import Recipe
 from cifar_utils.train.records import Training, is_current, read_record, write_record
-from cifar_utils.train.store import Store
+from cifar_utils.train.store import Needs, Store
 from cifar_utils.train.training import FIRST_STEPS, with_sample
 
 from . import generators, params, recipes, versions
@@ -123,15 +123,14 @@ class Job:
         chapter: the chapter's name.
         arm: what it is called there.
         recipe, seed: what to train.
-        weights, scores: whether the chapter needs its network or its scores, and not only its record.
+        needs: what the chapter needs of it besides its record.
     """
 
     chapter: str
     arm: str
     recipe: Recipe
     seed: int
-    weights: bool
-    scores: bool = False
+    needs: Needs = Needs()
 
     @property
     def key(self) -> str:
@@ -141,7 +140,7 @@ class Job:
 
 def find_all(kept: Store, jobs: Sequence[Job]) -> list[Training | None]:
     """Return what a store has of each training that chapters need, as `Store.find` does."""
-    return kept.find_many((job.recipe, job.seed, job.weights, job.scores) for job in jobs)
+    return kept.find_many((job.recipe, job.seed, job.needs) for job in jobs)
 
 
 class _Planned:
@@ -154,11 +153,11 @@ class _Planned:
         self.is_sample, self.waits = values["data"] == "sample", False
         self._store = store(pick_device(values["device"]))
 
-    def train(self, arms, seeds=1, *, weights: bool = False, scores: bool = False, **_) -> Runs:
+    def train(self, arms, seeds=1, *, show: bool = True, **needs) -> Runs:
         """Note the trainings; return those that are there."""
-        arms, each = as_arms(arms), seeds_of(seeds)
+        arms, each, needs = as_arms(arms), seeds_of(seeds), Needs(**needs)
         wanted = {arm: of_chapter(recipe, self.params) for arm, recipe in arms.items()}
-        jobs = [Job(self.name, arm, recipe, seed, weights, scores) for arm, recipe in wanted.items() for seed in each]
+        jobs = [Job(self.name, arm, recipe, seed, needs) for arm, recipe in wanted.items() for seed in each]
         self.jobs += jobs
         found: dict[str, list[Training | None]] = {arm: [] for arm in arms}
         for job, one in zip(jobs, find_all(self._store, jobs), strict=True):
@@ -228,15 +227,15 @@ def plan(name: str, profile: str, own: dict | None = None) -> tuple[list[Job], b
     jobs: dict[str, Job] = {}
     for job in planned.jobs:  # what is asked for twice, once with its network, is one training
         same = jobs.get(job.key, job)
-        jobs[job.key] = replace(same, weights=job.weights or same.weights, scores=job.scores or same.scores)
+        jobs[job.key] = replace(same, needs=same.needs | job.needs)
     return list(jobs.values()), planned.waits
 
 
 @cache
 def know_own_parts() -> None:
-    """Register the parts that chapters write themselves, for trainings that are asked for outside of any chapter."""
+    """Register parts and measures that chapters write themselves, for trainings asked for outside of any chapter."""
     for name in chapters():
-        if "parts.register" in notebook_path(name).read_text(encoding="utf-8"):
+        if re.search(r"(parts|measures)\.register", notebook_path(name).read_text(encoding="utf-8")):
             with contextlib.suppress(ParameterError):
                 plan(name, "smoke")
 
@@ -255,9 +254,7 @@ def for_chapter(
     chapter,
     arms: Recipe | Mapping[str, Recipe],
     seeds: int | Sequence[int],
-    *,
-    weights: bool,
-    scores: bool = False,
+    needs: Needs,
     show: bool = True,
 ) -> Runs:
     """Return a chapter's trainings: those of the store, and the others trained now. See `Chapter.train`."""
@@ -267,7 +264,7 @@ def for_chapter(
     names = {recipe.key(seed): f"{arm}, seed {seed}" for arm, recipe in arms.items() for seed in each}
     label = None if chapter.is_sample else lambda group: _label([names[recipe.key(seed)] for recipe, seed in group])
     with generators.untouched(chapter.device):  # what comes after is the same, trained now or taken from the store
-        done = iter(kept.get_many(pairs, weights=weights, scores=scores, progress=label))
+        done = iter(kept.get_many(pairs, progress=label, **vars(needs)))
     runs = Runs(arms, each, {arm: [next(done) for _ in each] for arm in arms})
     for training in (training for arm in runs for training in runs[arm]):
         chapter.note_training(training)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 from cifar_utils.train.foresight import operations_of_step, steps
-from cifar_utils.train.records import is_current
+from cifar_utils.train.measures import lacking
+from cifar_utils.train.records import Training, is_current
 
-from .trainings import find_all, plan, store
+from .trainings import Job, find_all, plan, store
 
 
 def waits(name: str) -> dict:
@@ -22,7 +23,7 @@ def waits(name: str) -> dict:
     """
     jobs, more = plan(name, "full")
     found = zip(jobs, find_all(store(), jobs), strict=True)
-    missing = [job for job, there in found if job.weights or job.scores or not there or not is_current(there.record)]
+    missing = [job for job, there in found if not _is_enough(job, there)]
     of_step: dict[tuple, float] = {}
     operations: defaultdict[str, float] = defaultdict(float)
     for job in missing:
@@ -32,3 +33,10 @@ def waits(name: str) -> dict:
             of_step[decides] = operations_of_step(recipe) or 0.0
         operations[recipe.model.name] += of_step[decides] * steps(recipe)
     return {"trainings": len(missing), "operations": dict(operations), "more": more}
+
+
+def _is_enough(job: Job, there: Training | None) -> bool:
+    """Whether a training's record tells a chapter all that it needs, on whatever machine."""
+    if there is None or job.needs.weights or job.needs.scores:
+        return False
+    return is_current(there.record) and not lacking(there.record, job.needs.measures)

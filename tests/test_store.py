@@ -17,7 +17,7 @@ from cifar_utils.train import Adam, Part, Recipe, parts
 from cifar_utils.train import training as one
 from cifar_utils.train.recipe import SGD, differences, from_canonical
 from cifar_utils.train.records import is_current, read_record, write_record
-from cifar_utils.train.store import Store
+from cifar_utils.train.store import Needs, Store
 
 HERE = Path(__file__).parent.parent
 
@@ -109,7 +109,7 @@ def test_a_store_is_read_once_for_many_trainings_and_again_for_what_another_proc
     longer = store.get(BASE.but(epochs=4), 0)
     read, reads = Store.heads, []
     monkeypatch.setattr(Store, "heads", lambda self: reads.append(self) or read(self))
-    found = store.find_many((BASE, seed, False, False) for seed in range(50))
+    found = store.find_many((BASE, seed, Needs()) for seed in range(50))
     assert found[0].history.train_loss == longer.history.train_loss[:3] and found[1:] == [None] * 49
     assert reads == [store]
     Store(store.root).get(BASE.but(epochs=4), 1)

@@ -19,7 +19,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,11 +33,37 @@ from ..files import tensor_files
 from . import training as one
 from .foresight import counted
 from .index import Head, Index
+from .measures import lacking, taken
 from .recipe import Recipe, from_canonical
 from .records import WEIGHTS, Training, is_current, read_record, rounded, write_record
 
 #: How far apart first losses may be and still count as the same, which rounding does, and other arithmetic does not.
 SAME_LOSS = {"float32": 1e-3, "bfloat16": 3e-2}
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What of a training is needed besides its record.
+
+    Attributes:
+        weights: its network.
+        scores: its scores of held-out sets.
+        measures: what is measured on its network, which its record has or the network tells; names.
+    """
+
+    weights: bool = False
+    scores: bool = False
+    measures: tuple[str, ...] = ()
+
+    def __or__(self, other: Needs) -> Needs:
+        """Return what either needs."""
+        measures = dict.fromkeys(self.measures + other.measures)
+        return Needs(self.weights or other.weights, self.scores or other.scores, tuple(measures))
+
+    def are_met(self, found: Training) -> bool:
+        """Whether a training has it all here."""
+        weights = self.weights or bool(lacking(found.record, self.measures))
+        return bool((not weights or found.state) and (not self.scores or found.scores_file))
 
 
 class Store:
@@ -82,41 +108,38 @@ class Store:
             found.setdefault((head.stem, head.seed), []).append(head)
         return found
 
-    def find(self, recipe: Recipe, seed: int, weights: bool = False, scores: bool = False) -> Training | None:
+    def find(self, recipe: Recipe, seed: int, **needs) -> Training | None:
         """Return a finished training of a recipe, if one is here: itself, or a longer one that contains it.
 
         Whether today's code would give the same is for `is_current` to say.
 
         Args:
             recipe, seed: what is wanted.
-            weights: whether its network is needed, which only the training itself has.
-            scores: whether its scores are.
+            needs: those of `Needs`, which only the training itself meets.
         """
-        return self.find_many([(recipe, seed, weights, scores)])[0]
+        return self.find_many([(recipe, seed, Needs(**needs))])[0]
 
-    def find_many(self, wanted: Iterable[tuple[Recipe, int, bool, bool]]) -> list[Training | None]:
-        """Return what `find` does for each of several, (recipe, seed, weights, scores); the store is read once."""
+    def find_many(self, wanted: Iterable[tuple[Recipe, int, Needs]]) -> list[Training | None]:
+        """Return what `find` does for each of several, (recipe, seed, needs); the store is read once."""
         found, by_stem = [], None
-        for recipe, seed, weights, scores in wanted:
-            training = self._itself(recipe, seed, weights, scores)
-            if training is None and not weights and not scores:
+        for recipe, seed, needs in wanted:
+            training = self._itself(recipe, seed, needs)
+            if training is None and needs == Needs():
                 by_stem = self.by_stem() if by_stem is None else by_stem
                 training = self._longer(recipe, seed, by_stem.get((recipe.stem, seed), ()))
             found.append(training)
         return found
 
-    def _itself(self, recipe: Recipe, seed: int, weights: bool, scores: bool) -> Training | None:
+    def _itself(self, recipe: Recipe, seed: int, needs: Needs) -> Training | None:
         key = recipe.key(seed)
-        here = read_record(self.folder(key) / "record.json")
-        if here and _has_its_steps(recipe, here):
-            found = Training(recipe, seed, here, self.folder(key), self.device)
-            if (not weights or found.state) and (not scores or found.scores_file):
-                return found
-        if weights or scores:
-            return None
-        record = read_record(self.published / f"{key}.json") if self.published else None
-        if record and _has_its_steps(recipe, record):
-            return Training(recipe, seed, record, None, self.device)
+        places = [(self.folder(key) / "record.json", self.folder(key))]
+        places += [(self.published / f"{key}.json", None)] if self.published else []
+        for path, folder in places:
+            record = read_record(path)
+            if record and _has_its_steps(recipe, record):
+                found = Training(recipe, seed, record, folder, self.device)
+                if needs.are_met(found):
+                    return found
         return None
 
     def _longer(self, recipe: Recipe, seed: int, alike: Iterable[Head]) -> Training | None:
@@ -131,43 +154,45 @@ class Store:
         return None
 
     def get(
-        self, recipe: Recipe, seed: int, *, weights: bool = False, progress: str | None = None, wait: bool = True
+        self, recipe: Recipe, seed: int, *, progress: str | None = None, wait: bool = True, **needs
     ) -> Training | None:
         """Return a training: from the store if it is there and current, and trained now otherwise.
 
         Args:
             recipe, seed: what is wanted.
-            weights: whether its network is needed; where only its record is here, it is trained again.
             progress: label of a progress bar.
             wait: for another process that is training it; None is returned otherwise.
+            needs: those of `Needs`; where only its record is here, and that is not enough, it is trained again.
 
         Raises:
             RunError: the disk is full, or may not be written to.
         """
         label = None if progress is None else lambda _: progress
-        return self.get_many([(recipe, seed)], weights=weights, progress=label, wait=wait)[0]
+        return self.get_many([(recipe, seed)], progress=label, wait=wait, **needs)[0]
 
     def get_many(
         self,
         pairs: Sequence[tuple[Recipe, int]],
         *,
-        weights: bool = False,
-        scores: bool = False,
         progress: Callable[[Sequence[tuple[Recipe, int]]], str] | None = None,
         wait: bool = True,
+        **needs,
     ) -> list[Training | None]:
         """Return several trainings (recipe, seed) in order, as `get` does; what a loop can train at once, it does.
 
-        How many were trained at once changes nothing but the time: each is stored under its own key. `scores` asks
-        for those of held-out sets alone, which need less room than weights; those that start from others need the
-        weights of these. `progress` makes the label of a progress bar from those that are trained at once.
+        How many were trained at once changes nothing but the time: each is stored under its own key. Of `needs`,
+        scores need less room than weights; those that start from others need the weights of these; measures are
+        taken where a record lacks them, and kept there. `progress` makes the label of a progress bar from those that
+        are trained at once.
         """
+        asked = Needs(**needs)
+        lacking({}, asked.measures)  # one that there is not is said before anything is trained
         starts = {r.start.key(seed) for r, seed in pairs if isinstance(r.start, Recipe)}
-        needs = {r.key(seed): (weights or r.key(seed) in starts, scores) for r, seed in pairs}
+        each_needs = {r.key(s): replace(asked, weights=asked.weights or r.key(s) in starts) for r, s in pairs}
         done: dict[str, Training | None] = {}
         missing: dict[str, tuple[Recipe, int]] = {}
         each = {recipe.key(seed): (recipe, seed) for recipe, seed in pairs}
-        there = self.find_many((*pair, *needs[key]) for key, pair in each.items())
+        there = self.find_many((*pair, each_needs[key]) for key, pair in each.items())
         for (key, (recipe, seed)), found in zip(each.items(), there, strict=True):
             if found and (is_current(found.record) or self.verify(found)):
                 operations.add(found.record["operations"])
@@ -175,11 +200,24 @@ class Store:
             else:
                 missing[key] = (recipe, seed)
         for group in one.together(list(missing.values())):
-            done |= self._group(group, needs, progress, wait)
+            done |= self._group(group, each_needs, progress, wait)
+        done = {key: found and self._measured(found, asked.measures) for key, found in done.items()}
         return [done[recipe.key(seed)] for recipe, seed in pairs]
 
+    def _measured(self, found: Training, measures: Sequence[str]) -> Training:
+        """Return a training whose record has these measures: taken now, and noted, where it has not."""
+        if not (names := lacking(found.record, measures)):
+            return found
+        now = {name: rounded(each) for name, each in taken(found, names).items()}
+        path = self.folder(found.record["key"]) / "record.json"
+        with self.alone(found.record["key"]):
+            record = read_record(path) or found.record  # somebody else may have noted something meanwhile
+            record = {**record, "measured": {**record.get("measured", {}), **now}}
+            write_record(path, record)
+        return replace(found, record=record)
+
     def _group(
-        self, group: Sequence[tuple[Recipe, int]], needs: dict, progress: Callable | None, wait: bool
+        self, group: Sequence[tuple[Recipe, int]], needs: Mapping[str, Needs], progress: Callable | None, wait: bool
     ) -> dict[str, Training | None]:
         """Return trainings of one group by key, those trained now that nobody else is at."""
         done: dict[str, Training | None] = {}
@@ -190,16 +228,16 @@ class Store:
                 except Timeout:
                     done[key] = None
             ours = {recipe.key(seed): (recipe, seed) for recipe, seed in group if recipe.key(seed) not in done}
-            there = self.find_many((*pair, *needs[key]) for key, pair in ours.items())
+            there = self.find_many((*pair, needs[key]) for key, pair in ours.items())
             # somebody else may have trained some meanwhile
             done |= {key: found for key, found in zip(ours, there, strict=True) if found and is_current(found.record)}
             if todo := [(recipe, seed) for recipe, seed in group if recipe.key(seed) not in done]:
-                trained = self._train(todo, progress and progress(todo), [needs[r.key(s)][0] for r, s in todo])
+                trained = self._train(todo, progress and progress(todo), [needs[r.key(s)] for r, s in todo])
                 done |= {found.record["key"]: found for found in trained}
         return done
 
     def _train(
-        self, pairs: Sequence[tuple[Recipe, int]], progress: str | None, weights: Sequence[bool]
+        self, pairs: Sequence[tuple[Recipe, int]], progress: str | None, needs: Sequence[Needs]
     ) -> list[Training]:
         recipe, seed = pairs[0]
         keys, codes = [r.key(s) for r, s in pairs], [one.code_of(r) for r, _ in pairs]
@@ -221,8 +259,8 @@ class Store:
         }
         share = (operations.total() - before) // len(pairs)
         kept = []
-        for (recipe, seed), done, code, wanted in zip(pairs, trained, codes, weights, strict=True):
-            if not wanted:
+        for (recipe, seed), done, code, wanted in zip(pairs, trained, codes, needs, strict=True):
+            if not wanted.weights and not wanted.measures:
                 done.arrays = {}  # hundreds of networks in NumPy would fill a disk, and are soon trained again
             done.history.operations = counted(recipe, done.history.iterations, done.history.operations)
             own = {"code": code, "operations": done.history.operations or share}
