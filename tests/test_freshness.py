@@ -11,7 +11,7 @@ from cifar_utils import fingerprint
 from cifar_utils.paths import root
 from cifar_utils.train import training as one
 from cifar_utils.train.records import read_record
-from reproduce import freshness, ledger, versions
+from reproduce import freshness, ledger, trainings, versions
 from reproduce.book import hero, parts, scoreboard
 from reproduce.record import code_files, code_fingerprint
 
@@ -164,10 +164,13 @@ def test_the_readmes_table_and_sentence_are_of_the_results():
     assert between("summary") == scoreboard.sentence(counted), "make readme"
 
 
-def test_every_committed_training_is_whole_small_and_used_by_a_published_chapter():
+def test_every_committed_training_is_whole_small_and_used_by_a_published_chapter_or_awaited_by_one():
     used = {key for record in PUBLISHED.values() for key in record.get("trainings", {})}
     committed = {path.stem: read_record(path) for path in TRAININGS.glob("*.json")}
-    assert set(committed) == used
+    assert used <= set(committed)
+    if ahead := set(committed) - used:  # trained before the rest of their chapter is
+        awaited = {job.key for name in PUBLISHED for job in trainings.plan(name, "full")[0]}
+        assert ahead <= awaited
     for key, record in committed.items():
         assert record is not None and record["key"] == key
         assert len(record["history"]["step_loss"]) <= one.FIRST_STEPS

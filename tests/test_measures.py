@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cifar_utils.errors import ParameterError
-from cifar_utils.train import Part, Recipe, measures
+from cifar_utils.train import Part, Recipe, measures, test_time
 from cifar_utils.train.records import read_record, write_record
 from cifar_utils.train.store import Needs, Store
 from reproduce import queue, trainings, waits
@@ -100,7 +100,7 @@ def test_one_of_several_that_is_missing_is_taken_and_the_others_stay(tmp_path, t
 def test_what_cannot_be_measured_is_said_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(measures, "MEASURES", {})
     store = Store(tmp_path / "trainings")
-    with pytest.raises(ParameterError, match="no measure called 'views'; expected one of none, since no cell"):
+    with pytest.raises(ParameterError, match="no measure called 'views'; expected one of none, since none"):
         store.get(BASE, 0, measures=["views"])
 
     @measures.register("thrice")
@@ -122,13 +122,36 @@ def test_needs_of_two_chapters_are_joined():
 
 
 def test_the_queue_measures_what_a_chapter_asks_for_and_a_page_waits_no_longer(tmp_path, monkeypatch):
-    jobs = [job for job in trainings.plan("beyond_q1_ladder", "smoke")[0] if job.arm == "as published"]
-    assert {job.needs for job in jobs} == {Needs(measures=("views",))}
+    jobs = [trainings.Job("some_chapter", "base", BASE, seed, Needs(measures=("views",))) for seed in (0, 1)]
     kept = Store(tmp_path / "trainings")
     monkeypatch.setattr(queue, "store", lambda device=None: kept)
-    queue.work_on("smoke", ["beyond_q1_ladder"], jobs[0].key)
-    found = kept.find(jobs[0].recipe, jobs[0].seed)
+    monkeypatch.setattr(queue, "plan", lambda name, profile: (jobs, False))
+    queue.work_on("smoke", ["some_chapter"], jobs[0].key)
+    found = kept.find(BASE, 0)
     assert len(measures.of(found, "views")) == 3
     assert waits._is_enough(jobs[0], found) and not waits._is_enough(jobs[1], None)
     found.record["measured"]["views"]["code"] = "that of another time"
     assert not waits._is_enough(jobs[0], found)
+
+
+def test_one_two_and_six_views_are_those_of_airbench(tmp_path):
+    class FirstPixels(torch.nn.Module):
+        """Scores are four pixels, so that a mean of views can be told from their own."""
+
+        def forward(self, x):
+            return x[:, 0, :2, :2].flatten(1)
+
+    x = torch.rand(5, 3, 32, 32)
+    one, two, six = test_time.scores_of_views(pixels := FirstPixels(), x)
+    mirrored = pixels(x.flip(-1))
+    assert torch.equal(one, pixels(x)) and torch.allclose(two, (pixels(x) + mirrored) / 2)
+    padded = torch.nn.functional.pad(x, [1] * 4, mode="reflect")
+    up, down = padded[..., :32, :32], padded[..., 2:, 2:]
+    moved = sum(pixels(each) + pixels(each.flip(-1)) for each in (up, down)) / 4
+    assert torch.allclose(six, (two + moved) / 2)
+
+
+def test_views_are_shares_of_the_test_set_and_the_first_is_the_networks_own(tmp_path):
+    found = Store(tmp_path / "trainings").get(BASE.but(prepare="channels", epochs=8), 0, measures=["views"])
+    values = measures.of(found, "views")
+    assert values[0] == pytest.approx(found.accuracy("test")) and all(0 <= value <= 100 for value in values)

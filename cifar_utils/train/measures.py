@@ -83,25 +83,37 @@ def taken(training: Training, names: Iterable[str]) -> dict[str, dict]:
 
 def _find(name: str) -> Callable[[Training], Any]:
     if name not in MEASURES:
-        known = ", ".join(MEASURES) or "none, since no cell has registered one"
+        known = ", ".join(MEASURES) or "none, since none is registered"
         raise ParameterError(f"There is no measure called {name!r}; expected one of {known}.")
     return MEASURES[name]
 
 
 @cache
 def _code_of(function: Callable) -> str:
-    for name in sorted(_globals_of(function.__code__)):
-        value = function.__globals__.get(name)
-        own = getattr(value, "__module__", function.__module__) == function.__module__
-        if name in function.__globals__ and own and not isinstance(value, types.ModuleType):
+    sources = [textwrap.dedent(inspect.getsource(function))]
+    if function.__module__.startswith(fingerprint.PACKAGE.name):  # then its whole file counts, and what that imports
+        sources.append(f"from {function.__module__} import {function.__name__}")
+    else:
+        _is_whole(function)
+    return fingerprint.of_code(sources)
+
+
+def _is_whole(function: Callable) -> None:
+    """Refuse a chapter's function that uses another one of the chapter, or its values.
+
+    Raises:
+        ParameterError: it does.
+    """
+    for name in sorted(_globals_of(function.__code__) & set(function.__globals__)):
+        value = function.__globals__[name]
+        if not isinstance(value, types.ModuleType) and getattr(value, "__module__", None) in (
+            None,
+            function.__module__,
+        ):
             raise ParameterError(
                 f"The measure {function.__name__} uses {name}, whose code would not count as its own; write {name} "
                 "inside of it, or import it."
             )
-    sources = [textwrap.dedent(inspect.getsource(function))]
-    if function.__module__.startswith(fingerprint.PACKAGE.name):
-        sources.append(f"from {function.__module__} import {function.__name__}")
-    return fingerprint.of_code(sources)
 
 
 def _globals_of(code: types.CodeType) -> set[str]:
