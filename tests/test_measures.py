@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cifar_utils import fingerprint
 from cifar_utils.errors import ParameterError
 from cifar_utils.train import Part, Recipe, measures, test_time
 from cifar_utils.train.records import read_record, write_record
@@ -114,6 +115,12 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(tmp_path, monkeypatch):
         ParameterError, match=r"no measure 'views'; ask for it: run.train\(arms, measures=\['views'\]\)"
     ):
         measures.of(store.get(BASE, 0), "views")
+
+
+def test_a_measure_of_the_package_counts_its_file_and_what_that_imports_and_no_more():
+    used = fingerprint.used_files(["from cifar_utils.train.test_time import by_views"], without=measures.AROUND)
+    assert {path.name for path in used} == {"device.py", "test_time.py"}
+    assert measures.code_of("views") != measures._code_of(mirrored)
 
 
 def test_needs_of_two_chapters_are_joined():
