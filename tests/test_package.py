@@ -147,3 +147,11 @@ def test_an_installed_package_loads_every_room_and_trains_without_the_engines_de
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(target / "cifar_utils" / "__init__.py"), "2", "1.5"]
+
+
+@pytest.mark.skipif(not (HERE / ".git").exists(), reason="no clone")
+def test_a_link_to_a_larger_disk_is_no_change_that_is_not_committed():
+    for name in ("runs", "data", ".venv", "_build"):  # told of a name without a slash, as git sees a link
+        there = subprocess.run(["git", "check-ignore", "--no-index", "--stdin"], input=name, cwd=HERE, text=True,
+                               capture_output=True)  # fmt: skip
+        assert there.stdout.strip() == name
