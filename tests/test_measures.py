@@ -41,6 +41,10 @@ def test_a_measure_is_taken_once_and_needs_no_network_again(tmp_path, taken):
     first = store.get_many(pairs, measures=["mirrored"])
     values = [measures.of(each, "mirrored") for each in first]
     again = mirrored(first[0])
+    told = first[0].record["measured"]["mirrored"]
+    assert (
+        set(told) == {"value", "code", "taken", "machine", "commit"} and told["taken"] >= first[0].record["started"]
+    )
     assert values[0][0] == pytest.approx(again[0]) and taken == [0, 1]
     for each in first:
         each.state.unlink()

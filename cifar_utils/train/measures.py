@@ -7,12 +7,13 @@ import inspect
 import textwrap
 import types
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .. import fingerprint
+from .. import environment, fingerprint
 from ..errors import ParameterError
 
 if TYPE_CHECKING:
@@ -75,13 +76,18 @@ def lacking(record: dict, names: Iterable[str]) -> list[str]:
 
 
 def taken(training: Training, names: Iterable[str]) -> dict[str, dict]:
-    """Return measures of a training, taken now: `{name: {"code": ..., "value": ...}}`.
+    """Return measures of a training, taken now, by name: value, sum of its code, and when and on what it was taken.
 
     Raises:
         RunError: its weights are not here.
     """
+    on = {
+        "taken": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": environment.machine(training.device),
+        "commit": environment.commit(),
+    }
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        return {name: {"code": code_of(name), "value": _find(name)(training)} for name in names}
+        return {name: {"value": _find(name)(training), "code": code_of(name), **on} for name in names}
 
 
 def _find(name: str) -> Callable[[Training], Any]:
