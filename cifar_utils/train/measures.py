@@ -92,8 +92,7 @@ def taken(training: Training, names: Iterable[str]) -> dict[str, dict]:
 
 def _find(name: str) -> Callable[[Training], Any]:
     if name not in MEASURES:
-        known = ", ".join(MEASURES) or "none, since none is registered"
-        raise ParameterError(f"There is no measure called {name!r}; expected one of {known}.")
+        raise ParameterError(f"There is no measure called {name!r}; expected one of {', '.join(MEASURES)}.")
     return MEASURES[name]
 
 

@@ -53,12 +53,12 @@ class Needs:
 
     weights: bool = False
     scores: bool = False
-    measures: tuple[str, ...] = ()
+    measures: Sequence[str] = ()
 
     def __or__(self, other: Needs) -> Needs:
         """Return what either needs."""
-        measures = dict.fromkeys(self.measures + other.measures)
-        return Needs(self.weights or other.weights, self.scores or other.scores, tuple(measures))
+        measures = tuple(dict.fromkeys((*self.measures, *other.measures)))
+        return Needs(self.weights or other.weights, self.scores or other.scores, measures)
 
     def are_met(self, found: Training) -> bool:
         """Whether a training has it all here."""
@@ -124,7 +124,7 @@ class Store:
         found, by_stem = [], None
         for recipe, seed, needs in wanted:
             training = self._itself(recipe, seed, needs)
-            if training is None and needs == Needs():
+            if training is None and not (needs.weights or needs.scores or needs.measures):
                 by_stem = self.by_stem() if by_stem is None else by_stem
                 training = self._longer(recipe, seed, by_stem.get((recipe.stem, seed), ()))
             found.append(training)
