@@ -10,7 +10,9 @@ from collections.abc import Iterable
 import torch
 from torch.nn import Parameter
 
+from ..data.sets import Dataset
 from ..errors import ParameterError
+from ..models.fast import FastNet
 from . import parts
 from .muon import Muon
 
@@ -36,7 +38,8 @@ class Lookahead(torch.optim.Optimizer):
         """
         if total < 1 or every < 1 or not 0 <= keep <= 1:
             raise ParameterError(
-                f"total, every and keep are {total}, {every} and {keep}; expected steps from 1 on and a share, 0 to 1."
+                f"total, every and keep are {total}, {every} and {keep}; expected steps from 1 on, and a share "
+                "from 0 to 1."
             )
         for group in self.param_groups:
             group |= {"total": total, "every": every, "keep": keep, "taken": 0}
@@ -107,6 +110,14 @@ class MuonWithLookahead(Lookahead, Muon):
     def __init__(self, parameters: Iterable[Parameter], total: int, **options):
         Muon.__init__(self, parameters, **options)
         self.look_ahead(total)
+
+
+@parts.register("model", "fast by descent")
+def fast_by_descent(data: Dataset, divide: float = 9.0, **options) -> FastNet:
+    """The fast network as airbench94.py has it: the last layer begins as PyTorch's own, and scores are divided."""
+    network = FastNet(len(data.classes), divide=None, **options)
+    network.divide = divide
+    return network
 
 
 @parts.register("optimizer", "descent with lookahead")
