@@ -1,6 +1,6 @@
 """Training loops: one network, many small ones at once, triplets; and what is kept of a training."""
 
-from . import deep_loop, fast, loops, numpy_loops, sklearn_loop, test_time  # noqa: F401 - so that they are registered
+from . import deep_loop, fast, lookahead, loops, numpy_loops, sklearn_loop, test_time  # noqa: F401 - so that they are registered
 from .loop import History, evaluate, fit, seed_everything
 from .recipe import SGD, Adam, Part, Recipe
 from .records import Training

@@ -1,6 +1,7 @@
 """Weights that are drawn back to a slow average of themselves: Lookahead (Zhang et al., 2019), behind two optimizers.
 
-Chapters that use these parts import this module, as they import those of their measures.
+Neither is in the recipe that the book takes: airbench94.py has the first, and whether the second pays is tried on
+held-out images.
 """
 
 from __future__ import annotations
