@@ -65,7 +65,12 @@ def test_descent_meets_its_average(every, keep):
             torch.testing.assert_close(a, b)
 
 
-def test_muon_that_keeps_nothing_is_muon():
+def test_one_rate_for_all_leaves_no_parameter_out():
+    optimizer = DescentWithLookahead(network().parameters(), TOTAL, lr=0.1, bias_lr=0.1)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network().parameters()))
+
+
+def test_muon_is_itself_until_the_first_meeting():
     options = dict(lr=0.1, matrix_lr=0.1, bias_lr=0.1)
     plain, never = taken(lambda p: Muon(p, **options)), taken(lambda p: MuonWithLookahead(p, 5 * TOTAL, **options))
     assert all(torch.equal(a, b) for a, b in zip(plain[3], never[3], strict=True)), "no meeting before the fifth step"

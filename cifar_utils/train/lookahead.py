@@ -94,8 +94,8 @@ class DescentWithLookahead(Lookahead, torch.optim.SGD):
         if min(lr, bias_lr) <= 0:
             raise ParameterError(f"lr and bias_lr are {lr} and {bias_lr}; expected more than 0.")
         each = list(parameters)
-        kinds = {lr: [p for p in each if p.dim() > 1], bias_lr: [p for p in each if p.dim() <= 1]}
-        groups = [dict(params=of, lr=rate, weight_decay=weight_decay / rate) for rate, of in kinds.items() if of]
+        kinds = (lr, [p for p in each if p.dim() > 1]), (bias_lr, [p for p in each if p.dim() <= 1])
+        groups = [dict(params=of, lr=rate, weight_decay=weight_decay / rate) for rate, of in kinds if of]
         torch.optim.SGD.__init__(self, groups, lr=lr, momentum=momentum, nesterov=True)
         self.look_ahead(total, **ahead)
 
