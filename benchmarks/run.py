@@ -41,10 +41,12 @@ from cifar_utils.device import autocast_dtype, pick_device
 from cifar_utils.errors import DataError
 from cifar_utils.files.sources import candidates
 from cifar_utils.models.encoder import Encoder, NetworkB
+from cifar_utils.models.fast import FastNet
 from cifar_utils.models.rdfia import RdfiaNet
 from cifar_utils.paths import root
 from cifar_utils.train import SGD, Part, Recipe, Store, evaluate, fit, seed_everything
 from cifar_utils.train import stacked as sweep
+from cifar_utils.train.muon import Muon
 from reproduce.kernels import KEEP_MEMORY
 
 BATCH = 128
@@ -226,6 +228,17 @@ def encoder_over_peak(batch: int = 512) -> dict:
     return over_peak("encoder_over_peak", partial(encoder, width=64), 1, note, batch)
 
 
+def fast_network_over_peak(batch: int = 2_000) -> dict:
+    """How much of the processor's peak the fast network reaches, at the published width and batch."""
+
+    def network():
+        seed_everything(0)
+        model = FastNet().to(memory_format=torch.channels_last)
+        return model, Muon(model.parameters(), lr=0.24)
+
+    return over_peak("fast_network_over_peak", network, 1, "The fast network and Muon, as published", batch)
+
+
 def encoder_formats(slices: int = 6) -> dict:
     """Images a second of the encoder's training step: channels_last and bfloat16 against neither."""
     y = synthetic(3 * BATCH).y
@@ -377,7 +390,7 @@ def table(rows: list[dict]) -> str:
 
 MEASURES = (
     import_time, store_overhead, step_overhead, encoder_overhead, small_network_over_peak, encoder_over_peak,
-    encoder_formats, encoder_compile, sweep_vs_loop,
+    fast_network_over_peak, encoder_formats, encoder_compile, sweep_vs_loop,
     sweep_vs_loop_digits, loader_vs_dataloader, fast_vs_airbench,
     fast_vs_airbench_muon,
 )  # fmt: skip
@@ -395,7 +408,7 @@ def main() -> None:
         # glibc reads these at the start of a process; both sides of every pair run as the runner's kernels do
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.run", *sys.argv[1:]], {**os.environ, **missing})
     sizes = {"loader_vs_dataloader": 5_000, "store_overhead": 3, "step_overhead": 2, "encoder_overhead": 2,
-             "small_network_over_peak": 1, "encoder_over_peak": 8, "encoder_formats": 1,
+             "small_network_over_peak": 1, "encoder_over_peak": 8, "fast_network_over_peak": 8, "encoder_formats": 1,
              "encoder_compile": 1, "sweep_vs_loop": 4, "sweep_vs_loop_digits": 4,
              "fast_vs_airbench": 1, "fast_vs_airbench_muon": 1}  # fmt: skip
     sizes = sizes if options.small else {}
