@@ -124,16 +124,21 @@ def _write(chapter: Path, results: Path, executed: dict, record: dict) -> None:
 
 
 def _publish_trainings(record: dict) -> None:
-    """Copy the records of a chapter's trainings, and remove those that no published chapter uses."""
+    """Copy the records of a chapter's trainings, and remove those that no published chapter uses or waits for."""
     if record.get("trainings"):
         from .trainings import published  # here: a chapter without any needs no PyTorch
 
         published(list(record["trainings"]))
-    published_records = scoreboard.read_records(root() / "results").values()
-    used = {key for other in published_records for key in other.get("trainings", {})}
-    for path in (root() / "results" / "trainings").glob("*.json"):
-        if path.stem not in used:
-            path.unlink()
+    chapters = scoreboard.read_records(root() / "results")
+    used = {key for other in chapters.values() for key in other.get("trainings", {})}
+    unused = [path for path in (root() / "results" / "trainings").glob("*.json") if path.stem not in used]
+    if unused:
+        from .trainings import awaited
+
+        waiting = awaited(chapters)
+        for path in unused:
+            if path.stem not in waiting:
+                path.unlink()
 
 
 def _read(path: Path) -> dict:

@@ -8,7 +8,7 @@ import io
 import json
 import linecache
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -229,6 +229,11 @@ def plan(name: str, profile: str, own: dict | None = None) -> tuple[list[Job], b
         same = jobs.get(job.key, job)
         jobs[job.key] = replace(same, needs=same.needs | job.needs)
     return list(jobs.values()), planned.waits
+
+
+def awaited(names: Iterable[str]) -> set[str]:
+    """Return the keys of all trainings that chapters need at `quick` or `full`, as far as these are known by now."""
+    return {job.key for name in names for profile in ("quick", "full") for job in plan(name, profile)[0]}
 
 
 @cache

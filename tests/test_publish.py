@@ -12,7 +12,7 @@ from cifar_utils.errors import RunError
 from cifar_utils.train import Part, Recipe
 from cifar_utils.train import training as one
 from cifar_utils.train.records import read_record, write_record
-from reproduce import freshness, ledger, publish, versions
+from reproduce import freshness, ledger, publish, trainings, versions
 from reproduce.record import RECORD_MIME, code_fingerprint, record_of
 
 NAME = "a1_q1_test"
@@ -276,6 +276,22 @@ def test_a_chapters_trainings_are_published_with_it_and_go_with_the_last_chapter
     assert freshness.why_stale(record) == "" == publish.refresh(NAME)
     (folder / f"{second}.json").unlink()
     assert "is neither in runs/trainings nor in results/trainings" in freshness.why_stale(record)
+
+
+def test_a_training_that_a_published_chapter_waits_for_stays_when_another_is_published(project, source, monkeypatch):
+    first, second, ahead, left = (training(project, RECIPE, seed) for seed in range(4))
+    asked = []
+
+    def plan(name, profile):
+        asked.append((name, profile))
+        return [SimpleNamespace(key=ahead)], True
+
+    monkeypatch.setattr(trainings, "plan", plan)
+    trainings.published([ahead, left])
+    finished(project, "quick", trainings=(first, second))
+    publish.publish(NAME, "quick")
+    assert {path.stem for path in (project / "results" / "trainings").iterdir()} == {first, second, ahead}
+    assert asked == [(NAME, "quick"), (NAME, "full")]
 
 
 def test_a_run_whose_training_has_other_code_is_not_published_until_that_was_compared(project, source):
