@@ -48,7 +48,7 @@ def shared(recipes: list[Recipe]) -> tuple[dict[str, str], list[dict[str, str]]]
                 each[field] = with_options(recipe, field, differing, name=False) if differing else "—"
         else:
             for each, words in zip(own, told, strict=True):
-                each[field] = words.get(field, "none")
+                each[field] = words.get(field, USUAL.get(field, "none"))
     return common, own
 
 

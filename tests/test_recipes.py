@@ -20,6 +20,13 @@ def test_other_parts_are_told_whole():
     assert own[2]["model"] == "softmax" and own[0]["augment"] == "none"
 
 
+def test_what_is_not_said_where_all_have_it_is_said_beside_another():
+    common, own = shared([BASE, BASE.but(loss=Part("cross-entropy", smoothing=0.2), draw=Part("alternating"))])
+    assert {"loss", "draw"}.isdisjoint(common)
+    assert own[0] == {"loss": "cross-entropy", "draw": "passes"}
+    assert own[1] == {"loss": "cross-entropy (smoothing 0.2)", "draw": "alternating"}
+
+
 def test_a_recipe_alone_has_nothing_of_its_own():
     assert shared([BASE])[1] == [{}]
 
