@@ -24,6 +24,9 @@ HERE = Path(__file__).resolve().parent.parent
 FIRST, SECOND, THIRD = "rdfia_cd_q26_schedules", "rdfia_cd_q29_dropout_batchnorm", "a1_q1_softmax_regression"
 # to be caught in the middle
 LONGER = {FIRST: ("epochs", 3), SECOND: ("ladder_epochs", 160), THIRD: ("search_epochs", 4000)}
+# after its record a job stays so many seconds: time for the test to end its time before it is gone
+STAYS = 5
+RUN = '--threads {threads} --wait"'
 BEGAN = time.monotonic()
 DAEMONS = ("munged", "slurmctld", "slurmd")
 
@@ -74,7 +77,9 @@ def said(text: str) -> None:
 
 
 def call(*command: str, **options) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{' '.join(command)} failed: {done.stderr.strip()}"
+    return done.stdout
 
 
 @contextmanager
@@ -138,7 +143,7 @@ def until(condition: Callable, seconds: float, what: str):
 
 
 def copy_project(target: Path) -> Path:
-    """Copy the project as it is now, with longer trainings in its notebooks."""
+    """Copy the project as it is now, with longer trainings in its notebooks, whose jobs stay a little after them."""
     files = call("git", "-C", str(HERE), "ls-files", "-co", "--exclude-standard").splitlines()
     for file in files:
         if (HERE / file).is_file() and not file.startswith(("results/", "book/chapters/")):
@@ -151,6 +156,9 @@ def copy_project(target: Path) -> Path:
         )
         assert n == 1, f"{name} declares no {parameter}"
         path.write_text(text, encoding="utf-8")
+    rules = (target / "Snakefile").read_text(encoding="utf-8")
+    assert rules.count(RUN) == 1, f"the Snakefile has no command that ends in {RUN}"
+    (target / "Snakefile").write_text(rules.replace(RUN, f'{RUN[:-1]} && sleep {STAYS}"'), encoding="utf-8")
     return target
 
 
